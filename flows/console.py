@@ -1,0 +1,102 @@
+"""What a person at a terminal sees of a run: its messages, a bar that moves while Batch works, a table."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import prefect
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tasks.results import Results
+
+PREFECT = str(Path(prefect.__file__).parent)
+
+
+class Console(logging.Handler):
+    """Shows this project's own messages as they are, and Prefect's only where they warn.
+
+    Takes the place of Prefect's console handler while its `with` block lasts; what goes to Prefect's API, and so
+    to the UI, is not touched.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.out = RichConsole(highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.out,
+            transient=True,
+        )
+        self._bar = None
+        self._replaced: list[logging.Handler] = []
+
+    def __enter__(self) -> Console:
+        root = logging.getLogger()
+        self._replaced = [handler for handler in root.handlers if isinstance(handler, PrefectConsoleHandler)]
+        for handler in self._replaced:
+            root.removeHandler(handler)
+        root.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        root = logging.getLogger()
+        root.removeHandler(self)
+        for handler in self._replaced:
+            root.addHandler(handler)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record; Prefect's own tell of retries and crashes, which the run's error tells again at its end."""
+        try:
+            ours = not record.pathname.startswith(PREFECT)
+            if not ours and record.levelno < logging.WARNING:
+                return
+            message = record.getMessage().splitlines()[0]
+            if self.out.is_terminal and hasattr(record, "total"):
+                self._move(message, record.__dict__["done"], record.__dict__["total"])
+            else:
+                style = "" if ours else "dim"
+                self.out.print(escape(message), style=style)
+        except Exception:
+            self.handleError(record)
+
+    def _move(self, message: str, done: int, total: int) -> None:
+        if self._bar is None:
+            self.out.print(escape(message))
+            self._bar = self._progress.add_task("", total=None)
+            self._progress.start()
+        self._progress.update(self._bar, description=message, completed=done, total=total or None)
+        if total and done >= total:
+            self._progress.stop()
+
+    def show(self, results: Results, folder: Path) -> None:
+        """Print the top words of each file, the failures with their stderr, and where the files are."""
+        table = Table(title=f"Top {results.num_words} words", title_justify="left")
+        table.add_column("File", overflow="fold")
+        table.add_column("Top words", overflow="fold")
+        table.add_column("Words", justify="right")
+        table.add_column("Distinct", justify="right")
+        for file in results.files:
+            words = ", ".join(f"{_printable(word)} {count}" for word, count in file.words)
+            table.add_row(_printable(file.name), words or "(no words)", str(file.total_words), str(file.distinct_words))
+        for failed in results.failed:
+            table.add_row(_printable(failed.name), f"[red]FAILED: {_printable(failed.sentence)}[/red]", "", "")
+        self.out.print(table)
+        for failed in results.failed:
+            if failed.stderr_tail:
+                self.out.print(f"stderr of {_printable(failed.name)}:\n{escape(failed.stderr_tail.rstrip())}")
+        self.out.print(f"Results are in {escape(str(folder))}")
+
+
+def _printable(text: str) -> str:
+    """Text for a terminal: control characters shown, not obeyed."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return escape(shown)

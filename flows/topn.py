@@ -1,0 +1,170 @@
+"""The flow `topn`: the top words of many files, counted by one Azure Batch task per file.
+
+    plan -> containers -> upload -> pool -> job -> batch tasks -> monitor -> results -> release
+
+    python -m flows.topn INPUT... [options]
+
+Requires the environment variables that tasks/settings.py reads; `make run` sets them for a local stack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from pathlib import Path
+
+from azure.core.exceptions import AzureError
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
+from prefect.runtime import flow_run
+from prefect.states import Failed
+
+from flows.parameters import Parameters
+from tasks import batch_tasks, containers, inputs, job, monitor, pool, release, report, results
+from tasks.clients import Clients, check_reachable, open_clients
+from tasks.errors import FilesFailed, RunFailed, brief
+from tasks.plan import InputFile, Plan, make_plan
+from tasks.results import Results
+from tasks.run import Run
+from tasks.settings import Settings
+
+# The job outlives the monitoring by this, and the SAS the job by an hour: a task that Batch still starts can
+# always fetch its file and deliver its result.
+JOB_MARGIN = timedelta(minutes=10)
+SAS_MARGIN = timedelta(hours=1)
+
+
+@flow(name="topn", flow_run_name="topn-{parameters.words}", log_prints=False)
+async def topn(parameters: Parameters = Parameters()) -> Results | State[Results]:  # noqa: B008 - frozen
+    """Count the top words of each input file on a pool of Azure Batch nodes; delete what was made for it.
+
+    Returns the results, or a Failed state whose exception is FilesFailed with the results of all other files.
+    Raises TopnError.
+    """
+    run = Run.of(flow_run.id or "", parameters.run_key)
+    async with open_clients(Settings.from_environment()) as clients:
+        plan = await prepare(clients, parameters)
+        folder = results.prepare_folder(Path(parameters.outputs), run)
+        try:
+            counted = await count(clients, run, plan, parameters, folder)
+        finally:
+            # A cancelled flow still gets here; the shield keeps a second cancellation from cutting it short.
+            left_behind = await asyncio.shield(asyncio.ensure_future(give_back(clients, run, parameters.keep)))
+    counted.left_behind = left_behind
+    saved = counted.save(folder)
+    results.point_latest(folder)
+    get_run_logger().info("Results of %d files are in %s", len(counted.files), saved.parent)
+    if counted.failed:
+        error = FilesFailed(counted)
+        return Failed(message=str(error), data=error)
+    if unreleased := release.unreleased(run, parameters.keep, left_behind):
+        raise RunFailed(f"All files are counted, but these could not be deleted: {', '.join(unreleased)}.")
+    return counted
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+async def prepare(clients: Clients, parameters: Parameters) -> Plan:
+    """Find the inputs and ask both services whether they are there, before anything is made. Raises BadInput."""
+    plan = await asyncio.to_thread(make_plan, parameters.inputs, parameters.words)
+    await check_reachable(clients)
+    if parameters.pool_id:
+        await pool.check_pool(clients, parameters.pool_id)
+    else:
+        await pool.find_image(clients, parameters.image)
+    get_run_logger().info("Counting %d files, %d bytes", len(plan.files), plan.size_bytes)
+    return plan
+
+
+async def count(clients: Clients, run: Run, plan: Plan, parameters: Parameters, folder: Path) -> Results:
+    """Steps 1 to 7. Raises RunFailed where the run cannot go on; one file's failure is a part of the results."""
+    timeout = timedelta(minutes=parameters.timeout_minutes)
+    sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
+    await containers.create_containers(clients, run)
+    await inputs.upload_script(clients, run, plan.script)
+    await inputs.upload_inputs(clients, run, plan.files)
+    if not parameters.pool_id:
+        await pool.create_pool(
+            clients,
+            run,
+            image=parameters.image,
+            vm_size=parameters.vm_size,
+            nodes=parameters.nodes,
+            lifetime=sas_lifetime,
+        )
+    await job.create_job(clients, run, parameters.pool_id or run.pool_id, timeout + JOB_MARGIN)
+    await batch_tasks.add_batch_tasks(
+        clients,
+        run,
+        plan,
+        script_on_node=not parameters.pool_id,
+        delay_seconds=parameters.delay_seconds,
+        lifetime=sas_lifetime,
+    )
+    watched = monitor.Monitor(clients.batch, run.job_id, (file.batch_task_id for file in plan.files), timeout)
+    failure = await watch(watched, plan)
+    counted = await results.download_results(clients, run, plan, watched, folder)
+    counted.save(folder)
+    await report.log_results(counted)
+    if failure:
+        raise failure
+    return counted
+
+
+async def watch(watched: monitor.Monitor, plan: Plan) -> RunFailed | None:
+    """Step 6: one task run watches the job, and one per file awaits its Batch task. Returns what ended it early."""
+
+    async def watch_job() -> RunFailed | None:
+        try:
+            await monitor.monitor_batch_tasks(watched)
+        except RunFailed as error:
+            failure = error
+        except AzureError as error:
+            failure = RunFailed(f"Watching job {watched.job_id} failed: {brief(error)}.")
+        else:
+            return None
+        watched.give_up(failure)
+        return failure
+
+    async def watch_file(file: InputFile) -> None:
+        # Its failure is this task run's state; the results step reads the same outcome from the monitor.
+        with contextlib.suppress(FailedRun):
+            await monitor.count_file.with_options(task_run_name=file.name)(watched, file)
+
+    async with asyncio.TaskGroup() as group:
+        job_watch = group.create_task(watch_job())
+        for file in plan.files:
+            group.create_task(watch_file(file))
+    return job_watch.result()
+
+
+async def give_back(clients: Clients, run: Run, keep: release.Keep) -> list[str]:
+    """Steps 8 and 9: delete job, pool and containers as far as `keep` has it; return what is left behind.
+
+    Each is tried, whatever becomes of the others.
+    """
+    steps = (
+        (release.delete_job, (clients, run)),
+        (release.delete_pool, (clients, run)),
+        (release.delete_containers, (clients, run, keep)),
+    )
+    for step, arguments in steps if keep != "everything" else ():
+        try:
+            await step(*arguments)
+        except AzureError as error:
+            get_run_logger().error("Could not %s of run %s: %s", step.name, run.key, brief(error))
+    try:
+        left_behind = await release.find_left_behind(clients, run)
+    except AzureError as error:
+        left_behind = [f"unknown: {brief(error)}"]
+    if left_behind:
+        get_run_logger().info("Left behind: %s", ", ".join(left_behind))
+    return left_behind
+
+
+if __name__ == "__main__":
+    from flows import command_line
+
+    raise SystemExit(command_line.main(topn))

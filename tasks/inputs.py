@@ -1,0 +1,46 @@
+"""Step 2: the node task's script and the input files, uploaded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from tasks.clients import Clients
+from tasks.concurrency import for_each
+from tasks.errors import RunFailed
+from tasks.plan import InputFile
+from tasks.retries import STEP
+from tasks.run import Run
+
+AT_ONCE = 16  # uploads; each holds one block in memory
+
+
+@task(name="upload script", **STEP)
+async def upload_script(clients: Clients, run: Run, script: Path) -> None:
+    """Upload the node task's script into the application container."""
+    get_run_logger().info("Uploading file %s to container [%s]...", script.name, run.application_container)
+    await _upload(clients, run.application_container, script.name, script)
+
+
+@task(name="upload inputs", **STEP)
+async def upload_inputs(clients: Clients, run: Run, files: Iterable[InputFile]) -> None:
+    """Upload each input into the input container under its key: any file name will do, identical files once."""
+    logger = get_run_logger()
+
+    async def upload(file: InputFile) -> None:
+        logger.info("Uploading file %s to container [%s]...", file.name, run.input_container)
+        await _upload(clients, run.input_container, file.key, file.path)
+
+    await for_each(upload, {file.key: file for file in files}.values(), AT_ONCE)
+
+
+async def _upload(clients: Clients, container: str, name: str, path: Path) -> None:
+    try:
+        stream = await asyncio.to_thread(path.open, "rb")
+    except OSError as error:
+        raise RunFailed(f"{path} cannot be read any more: {error.strerror}.") from error
+    with stream:
+        await clients.blobs.get_blob_client(container, name).upload_blob(stream, overwrite=True)

@@ -1,0 +1,119 @@
+"""Step 3: a pool of Linux nodes, made ready by its start task."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime, timedelta
+
+from azure.batch.models import (
+    AutoUserScope,
+    AutoUserSpecification,
+    BatchPoolCreateOptions,
+    BatchStartTask,
+    BatchSupportedImage,
+    ElevationLevel,
+    ImageVerificationType,
+    OSType,
+    ResourceFile,
+    UserIdentity,
+    VirtualMachineConfiguration,
+)
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from prefect import get_run_logger, task
+
+from tasks.clients import Clients
+from tasks.errors import BadInput, RunFailed
+from tasks.plan import NODE_TASK
+from tasks.retries import STEP
+from tasks.run import Run
+
+SCRIPT = NODE_TASK.name
+SCRIPT_ON_NODE = f"$AZ_BATCH_NODE_SHARED_DIR/{SCRIPT}"
+
+# Tasks run as an unprivileged user, and a resource file of an elevated start task belongs to root with mode 0770.
+START_TASK = (
+    "set -e; "
+    "python3 -c 'import sys; sys.version_info >= (3, 10) or "
+    'sys.exit("topn needs Python 3.10 or newer on the node; this image has " + sys.version.split()[0])\'; '
+    f'cp {SCRIPT} "{SCRIPT_ON_NODE}"; chmod 0755 "{SCRIPT_ON_NODE}"'
+)
+
+
+def in_shell(commands: str) -> str:
+    """A command line that runs shell commands: Batch itself runs no shell."""
+    return f"/bin/bash -c {shlex.quote(commands)}"
+
+
+@task(name="pool", **STEP)
+async def create_pool(clients: Clients, run: Run, *, image: str, vm_size: str, nodes: int, lifetime: timedelta) -> None:
+    """Create the run's pool, whose start task checks Python and stages the script that step 2 uploaded.
+
+    Args:
+        image: "publisher:offer:sku".
+        lifetime: how long nodes may start; the script's SAS lives as long.
+
+    Raises:
+        BadInput: Batch lists no verified image of that name.
+        RunFailed: the pool's id is another run's.
+    """
+    get_run_logger().info("Creating pool [%s]...", run.pool_id)
+    chosen = await find_image(clients, image)
+    sas = await clients.blob_read_sas(run.application_container, SCRIPT, lifetime)
+    script_url = f"{clients.settings.blob_endpoint}/{run.application_container}/{SCRIPT}?{sas}"
+    pool = BatchPoolCreateOptions(
+        id=run.pool_id,
+        vm_size=vm_size,
+        target_dedicated_nodes=nodes,
+        virtual_machine_configuration=VirtualMachineConfiguration(
+            image_reference=chosen.image_reference, node_agent_sku_id=chosen.node_agent_sku_id
+        ),
+        start_task=BatchStartTask(
+            command_line=in_shell(START_TASK),
+            resource_files=[ResourceFile(http_url=script_url, file_path=SCRIPT)],
+            user_identity=UserIdentity(
+                auto_user=AutoUserSpecification(scope=AutoUserScope.POOL, elevation_level=ElevationLevel.ADMIN)
+            ),
+            wait_for_success=True,
+        ),
+        metadata=run.metadata,
+    )
+    try:
+        await clients.batch.create_pool(pool)
+    except ResourceExistsError:
+        existing = await clients.batch.get_pool(run.pool_id)
+        if not run.owns(existing.metadata):
+            raise RunFailed(f"The pool {run.pool_id} exists already: choose another run key than {run.key}.") from None
+
+
+async def check_pool(clients: Clients, pool_id: str) -> None:
+    """Make sure that a pool named by the user is there. Raises BadInput."""
+    try:
+        await clients.batch.get_pool(pool_id, select=["id"])
+    except ResourceNotFoundError:
+        raise BadInput(f"There is no pool {pool_id} in this Batch account.") from None
+
+
+async def find_image(clients: Clients, image: str) -> BatchSupportedImage:
+    """The newest verified Linux image of a name "publisher:offer:sku", supported for the longest. Raises BadInput."""
+    supported = [one async for one in clients.batch.list_supported_images()]
+    return newest_verified(supported, image)
+
+
+def newest_verified(supported: list[BatchSupportedImage], image: str) -> BatchSupportedImage:
+    """Choose from the images that Batch supports; names compare without case. Raises BadInput."""
+    verified = [
+        one
+        for one in supported
+        if one.os_type == OSType.LINUX and one.verification_type == ImageVerificationType.VERIFIED
+    ]
+    named = [one for one in verified if _name(one).lower() == image.lower()]
+    if not named:
+        known = ", ".join(sorted({_name(one) for one in verified}))
+        raise BadInput(f"Batch lists no verified Linux image {image}; it lists {known or 'none'}.")
+    never = datetime.max.replace(tzinfo=UTC)
+    return max(named, key=lambda one: (one.batch_support_end_of_life or never, one.image_reference.version or ""))
+
+
+def _name(image: BatchSupportedImage) -> str:
+    reference = image.image_reference
+    return f"{reference.publisher}:{reference.offer}:{reference.sku}"

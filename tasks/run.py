@@ -1,0 +1,64 @@
+"""The identity of a run: the names of all that it makes, and the mark that says whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from azure.batch.models import BatchMetadataItem
+
+OWNER = "topn_owner"  # of job, pool and containers: the flow run that made them; a C# identifier, as Blob Storage asks
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run owns its resources by name: containers, job and pool carry its key, and its id as their owner."""
+
+    key: str  # lower-case letters, digits and single dashes, at most 40
+    owner: str  # id of the flow run
+
+    @classmethod
+    def of(cls, flow_run_id: UUID | str, run_key: str | None = None) -> Run:
+        """The run of this flow run; its key is the given one, else from the flow run's id."""
+        # The last digits: the first ones of Prefect's time-ordered ids are the clock's.
+        return cls(key=run_key or UUID(str(flow_run_id)).hex[-12:], owner=str(flow_run_id))
+
+    @property
+    def application_container(self) -> str:
+        """Holds the node task's script."""
+        return f"topn-{self.key}-application"
+
+    @property
+    def input_container(self) -> str:
+        """Holds the input files, by key."""
+        return f"topn-{self.key}-input"
+
+    @property
+    def output_container(self) -> str:
+        """The only one that nodes can write: results, by key."""
+        return f"topn-{self.key}-output"
+
+    @property
+    def containers(self) -> tuple[str, str, str]:
+        """All three."""
+        return (self.application_container, self.input_container, self.output_container)
+
+    @property
+    def job_id(self) -> str:
+        """The first generation's: ids are never used again, as deleting takes minutes."""
+        return f"topn-{self.key}-g1"
+
+    @property
+    def pool_id(self) -> str:
+        """The same as the job's: pools and jobs have name spaces of their own."""
+        return f"topn-{self.key}-g1"
+
+    @property
+    def metadata(self) -> list[BatchMetadataItem]:
+        """What marks a job or pool as this run's."""
+        return [BatchMetadataItem(name=OWNER, value=self.owner)]
+
+    def owns(self, metadata: Iterable[BatchMetadataItem] | None) -> bool:
+        """Whether a job or pool with this metadata is this run's."""
+        return any(item.name == OWNER and item.value == self.owner for item in metadata or ())

@@ -1,0 +1,73 @@
+"""Which Batch and Storage accounts a run uses, from the environment variables that the Azure CLI uses too."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tasks.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Endpoints and credentials. A key that is None means Entra ID (azure-identity's DefaultAzureCredential)."""
+
+    batch_endpoint: str  # https://ACCOUNT.REGION.batch.azure.com, no slash at the end
+    batch_account: str | None
+    batch_key: str | None = field(repr=False)
+    storage_account: str
+    storage_key: str | None = field(repr=False)
+    blob_endpoint: str  # https://ACCOUNT.blob.core.windows.net, no slash at the end
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings once, at the edge. Raises BadInput naming the variable at fault."""
+        batch_endpoint = _required(environment, "AZURE_BATCH_ENDPOINT")
+        storage_account = _required(environment, "AZURE_STORAGE_ACCOUNT")
+        blob_endpoint = environment.get("AZURE_STORAGE_BLOB_ENDPOINT") or f"{storage_account}.blob.core.windows.net"
+        batch_key, storage_key = (
+            _key(environment, "AZURE_BATCH_ACCESS_KEY"),
+            _key(environment, "AZURE_STORAGE_KEY"),
+        )
+        if batch_key and not environment.get("AZURE_BATCH_ACCOUNT"):
+            raise BadInput("AZURE_BATCH_ACCESS_KEY is set, but AZURE_BATCH_ACCOUNT, whose key it is, is not.")
+        settings = cls(
+            batch_endpoint=_url(batch_endpoint),
+            batch_account=environment.get("AZURE_BATCH_ACCOUNT") or None,
+            batch_key=batch_key,
+            storage_account=storage_account,
+            storage_key=storage_key,
+            blob_endpoint=_url(blob_endpoint),
+        )
+        for endpoint, key, name in (
+            (settings.batch_endpoint, batch_key, "AZURE_BATCH_ACCESS_KEY"),
+            (settings.blob_endpoint, storage_key, "AZURE_STORAGE_KEY"),
+        ):
+            # azure-core refuses bearer tokens without TLS, with a sentence that names no setting.
+            if endpoint.startswith("http://") and key is None:
+                raise BadInput(f"{endpoint} is not https, so {name} must be set: tokens need TLS.")
+        return settings
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name)
+    if not value:
+        raise BadInput(f"{name} is not set: it names the account to use (`make run` needs none and no cloud).")
+    return value
+
+
+def _key(environment: Mapping[str, str], name: str) -> str | None:
+    value = environment.get(name) or None
+    try:
+        base64.b64decode(value or "", validate=True)
+    except binascii.Error:
+        raise BadInput(f"{name} is not an account key: it is not base64.") from None
+    return value
+
+
+def _url(endpoint: str) -> str:
+    """The endpoint with a scheme (the Azure CLI and the portal show it without) and no slash at the end."""
+    return (endpoint if "://" in endpoint else f"https://{endpoint}").rstrip("/")

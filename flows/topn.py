@@ -145,16 +145,16 @@ async def give_back(clients: Clients, run: Run, keep: release.Keep) -> list[str]
 
     Each is tried, whatever becomes of the others.
     """
-    steps = (
-        (release.delete_job, (clients, run)),
-        (release.delete_pool, (clients, run)),
-        (release.delete_containers, (clients, run, keep)),
-    )
-    for step, arguments in steps if keep != "everything" else ():
+    steps = {
+        "job": lambda: release.delete_job(clients, run),
+        "pool": lambda: release.delete_pool(clients, run),
+        "containers": lambda: release.delete_containers(clients, run, keep),
+    }
+    for name, step in steps.items() if keep != "everything" else ():
         try:
-            await step(*arguments)
+            await step()
         except AzureError as error:
-            get_run_logger().error("Could not %s of run %s: %s", step.name, run.key, brief(error))
+            get_run_logger().error("Could not delete the %s of run %s: %s", name, run.key, brief(error))
     try:
         left_behind = await release.find_left_behind(clients, run)
     except AzureError as error:

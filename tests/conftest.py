@@ -1,0 +1,80 @@
+"""What the tests share: the local stack, started once, and an account of its own for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployments.local import services
+from tasks.clients import Clients, open_clients
+from tasks.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[dict[str, str]]:
+    """The environment variables that point at a running emulator and Azurite."""
+    with services() as environment:
+        yield environment
+
+
+@pytest.fixture
+def environment(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The stack's, with a Batch account of this test's own, set for this test."""
+    environment = {**stack, "AZURE_BATCH_ACCOUNT": f"test{uuid.uuid4().hex[:12]}"}
+    for name in os.environ:
+        if name.startswith("AZURE_"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+@pytest.fixture
+async def clients(environment: dict[str, str]) -> AsyncIterator[Clients]:
+    """The clients of this test's account, as the flow opens them."""
+    async with open_clients(Settings.from_environment(environment)) as clients:
+        yield clients
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A folder for a test's input files."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[None]:
+    """An unprivileged user, also where the tests run as root, who may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def naive_top(content: bytes, number: int) -> list[tuple[str, int]]:
+    """The definition of a file's top words, written down a second time and as simply as can be."""
+    text = content.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    stripped = [word.strip("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~") for word in text.split()]
+    counts = Counter(word for word in stripped if word)
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], description: str, deadline_seconds: float = 60) -> None:
+    """Wait for a condition; at the deadline fail with its description."""
+    deadline = time.monotonic() + deadline_seconds
+    while not await condition():
+        assert time.monotonic() < deadline, f"waited {deadline_seconds} s in vain until {description}"
+        await asyncio.sleep(0.1)

@@ -1,0 +1,96 @@
+"""Finding, naming and keying the inputs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import BadInput
+from tasks.plan import make_plan, relative_names
+
+
+def names(*inputs: str | Path) -> list[str]:
+    return [file.name for file in make_plan([str(one) for one in inputs], 3).files]
+
+
+def test_names_are_relative_to_the_folder_that_all_inputs_share(texts: Path) -> None:
+    for name in ("a/x.txt", "b/x.txt"):
+        (texts / name).parent.mkdir()
+        (texts / name).write_text(name)
+    assert names(texts / "a/x.txt") == ["x.txt"]
+    assert names(texts / "a/x.txt", texts / "b/x.txt") == ["a/x.txt", "b/x.txt"]
+
+
+def test_patterns_pass_over_folders_and_a_file_named_twice_counts_once(texts: Path) -> None:
+    (texts / "b.txt").touch()
+    (texts / "a.txt").touch()
+    (texts / "folder.txt").mkdir()
+    assert names(texts / "b.txt", texts / "*.txt", texts / "../texts/a.txt") == ["b.txt", "a.txt"]
+
+
+def test_a_name_that_looks_like_a_pattern_is_taken_as_it_stands(texts: Path) -> None:
+    (texts / "a[1].txt").touch()
+    (texts / "a1.txt").touch()
+    assert names(texts / "a[1].txt") == ["a[1].txt"]
+
+
+def test_two_names_of_one_file_are_two_inputs(texts: Path) -> None:
+    (texts / "a").write_text("same")
+    (texts / "b").symlink_to("a")
+    first, second = make_plan([str(texts / "*")], 3).files
+    assert (first.name, second.name) == ("a", "b")
+    assert first.key == second.key
+    assert first.batch_task_id != second.batch_task_id
+
+
+def test_bytes_that_are_no_utf8_are_shown_and_two_such_names_stay_apart(texts: Path) -> None:
+    for raw in (b"x\xff", b"x\xfe"):
+        Path(os.fsdecode(os.fsencode(texts) + b"/" + raw)).touch()
+    assert names(texts / "*") == ["x\\xfe", "x\\xff"]
+
+
+def test_two_files_cannot_have_one_name() -> None:
+    with pytest.raises(BadInput, match=re.escape("x\\xff would name two inputs")):
+        relative_names([Path("/t/x\\xff"), Path(os.fsdecode(b"/t/x\xff"))])
+
+
+def test_the_key_changes_with_the_content_and_the_number_of_words_only(texts: Path) -> None:
+    def key(name: str, content: str, words: int) -> str:
+        (texts / name).write_text(content)
+        return make_plan([str(texts / name)], words).files[0].key
+
+    first = key("a", "one", 3)
+    assert re.fullmatch("[0-9a-f]{40}", first)
+    assert key("b", "one", 3) == first
+    assert key("a", "two", 3) != first
+    assert key("a", "one", 4) != first
+
+
+@pytest.mark.parametrize(
+    ("input", "sentence"),
+    [
+        ("missing.txt", "there is no such file"),
+        ("*.nothing", "no file matches this pattern"),
+        ("folder", "is a folder"),
+        ("pipe", "is not a regular file"),
+        ("dangling", "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_bad_input_is_named_in_one_sentence(texts: Path, input: str, sentence: str) -> None:
+    (texts / "folder").mkdir()
+    os.mkfifo(texts / "pipe")
+    (texts / "dangling").symlink_to("nowhere")
+    with pytest.raises(BadInput) as caught:
+        make_plan([str(texts / input)], 3)
+    assert str(texts / input) in str(caught.value)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.usefixtures("as_nobody")
+def test_a_file_that_may_not_be_read_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = Path("/etc/shadow")
+    with pytest.raises(BadInput, match="/etc/shadow cannot be read: Permission denied"):
+        make_plan([str(path)], 3)

@@ -37,7 +37,7 @@ JOB_MARGIN = timedelta(minutes=10)
 SAS_MARGIN = timedelta(hours=1)
 
 
-@flow(name="topn", flow_run_name="topn-{parameters.words}", log_prints=False)
+@flow(name="topn")
 async def topn(parameters: Parameters = Parameters()) -> Results | State[Results]:  # noqa: B008 - frozen
     """Count the top words of each input file on a pool of Azure Batch nodes; delete what was made for it.
 

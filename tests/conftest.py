@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
 
 from deployments.local import services
 from tasks.clients import Clients, open_clients
@@ -22,6 +24,16 @@ def stack() -> Iterator[dict[str, str]]:
     """The environment variables that point at a running emulator and Azurite."""
     with services() as environment:
         yield environment
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[str]:
+    """The address of a Prefect server with an empty database, which flows in this process use too.
+
+    One for all tests: its start takes half a minute on two cores.
+    """
+    with prefect_test_harness(server_startup_timeout=120):
+        yield str(PREFECT_API_URL.value())
 
 
 @pytest.fixture

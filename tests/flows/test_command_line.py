@@ -1,0 +1,95 @@
+"""`python -m flows.topn`: bad input is answered in one sentence, with status 2, before anything is created."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows import command_line
+from flows.topn import topn
+from tasks.clients import Clients
+
+SAMPLE = "data/taskdata1.txt"
+
+
+@pytest.fixture
+def answer(capfd: pytest.CaptureFixture[str]):
+    """Call the command line in this process: (exit status, what it says on stderr)."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        try:
+            status = command_line.main(topn, arguments)
+        except SystemExit as exit:
+            status = int(exit.code or 0)
+        return status, capfd.readouterr().err
+
+    return call
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["missing.txt"], "missing.txt: there is no such file."),
+        (["*.missing"], "*.missing: no file matches this pattern."),
+        (["data"], "data is a folder"),
+        ([SAMPLE, "--words", "0"], "--words 0: it should be greater than or equal to 1."),
+        ([SAMPLE, "--words", "many"], "--words many: it should be a valid integer"),
+        ([SAMPLE, "--keep", "some"], "--keep some: it should be 'nothing', 'results' or 'everything'."),
+        ([SAMPLE, "--run-key", "No Key"], "--run-key No Key"),
+        ([SAMPLE, "--wrods", "3"], "unrecognized arguments: --wrods"),
+        ([], "the following arguments are required: INPUT"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(answer, arguments: list[str], sentence: str) -> None:
+    status, said = answer(*arguments)
+    assert status == 2
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"AZURE_BATCH_ENDPOINT": ""}, "AZURE_BATCH_ENDPOINT is not set"),
+        ({"AZURE_BATCH_ACCOUNT": ""}, "AZURE_BATCH_ACCOUNT"),
+        ({"AZURE_BATCH_ENDPOINT": "http://127.0.0.1:9"}, "Nobody answers for Azure Batch at http://127.0.0.1:9"),
+        (
+            {"AZURE_STORAGE_BLOB_ENDPOINT": "http://127.0.0.1:9/devstoreaccount1"},
+            "Nobody answers for Blob Storage at http://127.0.0.1:9",
+        ),
+        ({"AZURE_BATCH_ACCESS_KEY": "d3Jvbmc="}, "Azure Batch at http"),
+        ({"AZURE_STORAGE_KEY": "d3Jvbmc="}, "Blob Storage at http"),
+    ],
+)
+def test_bad_settings_are_one_sentence_and_status_2(
+    answer, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, change: dict[str, str], sentence: str
+) -> None:
+    for name, value in change.items():
+        monkeypatch.setenv(name, value)
+    status, said = answer(SAMPLE)
+    assert status == 2
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert environment["AZURE_BATCH_ACCESS_KEY"] not in said
+
+
+async def test_bad_input_creates_nothing(clients: Clients) -> None:
+    assert [pool.id async for pool in clients.batch.list_pools()] == []
+    assert [job.id async for job in clients.batch.list_jobs()] == []
+
+
+def test_help_reads_well(answer, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _ = answer("--help")
+    assert status == 0
+
+
+def test_inputs_are_read_from_the_command_line() -> None:
+    parameters = command_line.parse(["a", "b", "--words", "7", "--pool-id", "mine", "--delay-seconds", "0.5"])
+    assert parameters.inputs == ["a", "b"]
+    assert (parameters.words, parameters.pool_id, parameters.delay_seconds) == (7, "mine", 0.5)
+
+
+def test_the_samples_are_there() -> None:
+    assert all(Path(path).is_file() for path in command_line.Parameters().inputs)

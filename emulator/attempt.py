@@ -1,0 +1,130 @@
+"""One attempt at a task's command, of whatever kind the task is: files, process, time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+from azure.batch.models import BatchTaskFailureInfo, ResourceFile
+
+from emulator import resource_files
+from emulator.process import Processes
+from emulator.resource_files import ResourceFileError
+
+KILLED = -9  # the exit code of a command that Batch ended
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is to be run, and where."""
+
+    line: str
+    directory: Path
+    """The task's directory; its working directory is `wd` in there."""
+    environment: dict[str, str]
+    resource_files: Sequence[ResourceFile] = ()
+    limit: timedelta | None = None
+    """The wall clock limit."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended."""
+
+    exit_code: int | None = None
+    failure: BatchTaskFailureInfo | None = None
+    retryable: bool = field(default=False, kw_only=True)
+    """Whether the command ended by itself with a non-zero exit code: nothing else is tried again."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether nothing went wrong."""
+        return self.failure is None
+
+
+def ended(message: str) -> BatchTaskFailureInfo:
+    """The failure info of a task that Batch ended."""
+    return BatchTaskFailureInfo(
+        {
+            "category": "usererror",
+            "code": "TaskEnded",
+            "message": "Task Was Ended",
+            "details": [{"name": "Message", "value": message}],
+        }
+    )
+
+
+def _exited(exit_code: int) -> Outcome:
+    if exit_code == 0:
+        return Outcome(0)
+    return Outcome(
+        exit_code,
+        BatchTaskFailureInfo(
+            {
+                "category": "usererror",
+                "code": "FailureExitCode",
+                "message": "The task exited with an exit code representing a failure",
+                "details": [
+                    {"name": "Message", "value": "The task process exited with an unexpected exit code"},
+                    {"name": "AdditionalErrorCode", "value": "FailureExitCode"},
+                ],
+            }
+        ),
+        retryable=True,
+    )
+
+
+def _not_started(error: Exception) -> Outcome:
+    missing = isinstance(error, FileNotFoundError)
+    return Outcome(
+        failure=BatchTaskFailureInfo(
+            {
+                "category": "usererror",
+                "code": "CommandProgramNotFound" if missing else "CommandLaunchFailed",
+                "message": "The specified command program is not found"
+                if missing
+                else "Failed to launch the specified command line",
+                "details": [{"name": "Message", "value": str(error)}],
+            }
+        )
+    )
+
+
+def lay_out(directory: Path) -> None:
+    """A fresh task directory: `wd`, and empty stdout.txt and stderr.txt."""
+    if directory.exists():
+        shutil.rmtree(directory)
+    (directory / "wd").mkdir(parents=True)
+    (directory / "stdout.txt").touch()
+    (directory / "stderr.txt").touch()
+
+
+async def attempt(command: Command, processes: Processes, client: httpx.AsyncClient) -> Outcome:
+    """Run a command once, to its end or its limit. When cancelled, its processes are gone first."""
+    lay_out(command.directory)
+    seconds = None if command.limit is None else min(command.limit.total_seconds(), 1e8)
+    try:
+        async with asyncio.timeout(seconds):
+            await resource_files.fetch(client, command.resource_files, command.directory / "wd")
+            return await _run(command, processes)
+    except ResourceFileError as error:
+        return Outcome(failure=error.failure)
+    except TimeoutError:
+        return Outcome(KILLED, ended("The task exceeded its maximum wall clock time"))
+
+
+async def _run(command: Command, processes: Processes) -> Outcome:
+    try:
+        process = processes.start(command.line, command.directory, command.environment)
+    except (OSError, ValueError) as error:
+        return _not_started(error)
+    try:
+        return _exited(await process.wait())
+    finally:
+        await process.end()
+        processes.ended(process)

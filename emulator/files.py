@@ -1,0 +1,117 @@
+"""The files of a task or node as Batch's files API shows them, and nothing outside its directory."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from emulator.clock import written
+from emulator.errors import FileNotFound, InvalidRange, NodeFileError
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_MOST_LISTED = 100_000  # entries of one directory tree
+
+
+def inside(root: Path, path: str) -> Path:
+    """The file or directory that a path names below a root.
+
+    Raises:
+        FileNotFound: when there is none, or the path (or a link on it) leads elsewhere.
+    """
+    found = root / path.replace("\\", "/").lstrip("/")
+    try:
+        resolved = found.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        raise FileNotFound from None
+    if not resolved.is_relative_to(root.resolve()):
+        raise FileNotFound
+    return resolved
+
+
+def listed(root: Path, url: str, *, recursive: bool) -> list[dict[str, Any]]:
+    """What is in a directory, as list items; links that lead out of it are left out."""
+    found = []
+    for entry in _entries(root, recursive=recursive):
+        name = entry.relative_to(root).as_posix()
+        try:
+            path = inside(root, name)
+            found.append(item(path, name, f"{url}/files/{quote(name)}"))
+        except (FileNotFound, OSError):
+            continue  # gone meanwhile, or a link out of the directory
+        if len(found) == _MOST_LISTED:
+            break
+    return sorted(found, key=lambda entry: entry["name"])
+
+
+def _entries(root: Path, *, recursive: bool) -> Iterator[Path]:
+    if not recursive:
+        yield from root.iterdir()
+        return
+    for directory, directories, names in os.walk(root):
+        for name in directories + names:
+            yield Path(directory, name)
+
+
+def item(path: Path, name: str, url: str) -> dict[str, Any]:
+    """One file or directory as a list shows it; directories have no properties."""
+    if path.is_dir():
+        return {"name": name, "url": url, "isDirectory": True}
+    return {"name": name, "url": url, "isDirectory": False, "properties": properties(path)}
+
+
+def properties(path: Path) -> dict[str, Any]:
+    """Size, times, type and mode of a file."""
+    status = path.stat()
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    kind = mimetypes.guess_type(path.name)[0]
+    return {
+        "lastModified": written(modified),
+        "contentLength": str(status.st_size),
+        "contentType": "text/plain" if kind == "text/plain" else "application/octet-stream",
+        "fileMode": f"{status.st_mode:o}",
+    }
+
+
+def byte_range(header: str | None, size: int) -> tuple[int, int]:
+    """The first byte and the one after the last that an `ocp-range` asks for.
+
+    Raises:
+        InvalidRange: when the file has no such part.
+    """
+    if not header:
+        return 0, size
+    found = _RANGE.fullmatch(header.strip())
+    if not found or len(header) > 60 or not (found[1] or found[2]):
+        raise InvalidRange
+    if not found[1]:
+        return max(0, size - int(found[2])), size
+    start = int(found[1])
+    stop = min(size, int(found[2]) + 1) if found[2] else size
+    if start >= stop and not start == size == 0:
+        raise InvalidRange
+    return start, stop
+
+
+def remove(path: Path, *, recursive: bool) -> None:
+    """Remove a file, or a directory that is empty or may go with all in it.
+
+    Raises:
+        NodeFileError: when it cannot be removed.
+    """
+    try:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            path.unlink()
+        elif recursive:
+            shutil.rmtree(path)
+        else:
+            path.rmdir()
+    except OSError as error:
+        raise NodeFileError(Reason=error.strerror) from None

@@ -1,0 +1,296 @@
+"""A compute node: a directory laid out as Batch does, and a life from creation to leaving the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from azure.batch.models import (
+    BatchNode,
+    BatchNodeState,
+    BatchStartTask,
+    BatchStartTaskInfo,
+    BatchTaskState,
+    SchedulingState,
+)
+
+from emulator import environment
+from emulator.attempt import Command, Outcome
+from emulator.job import DIRECTORY, Job
+from emulator.lifecycle import transition
+from emulator.task import Ending, Task
+
+if TYPE_CHECKING:
+    from emulator.pool import Pool
+
+_S = BatchNodeState
+DIRECTORIES = ("applications", "fsmounts", "shared", "startup", "volatile", "workitems")
+AGENT_VERSION = "1.0.0"
+_RECENT = 10  # tasks that a node lists
+
+
+class Node:
+    """One node of a pool. Its methods change state at once; what takes time goes on in coroutines."""
+
+    def __init__(self, pool: Pool, serial: int, *, dedicated: bool) -> None:
+        self.pool = pool
+        self.account = pool.account
+        self.serial = serial
+        node_id = f"tvmps_{secrets.token_hex(32)}_{'d' if dedicated else 'p'}"
+        now = self.account.clock.stamp()
+        image = pool.model["virtualMachineConfiguration"]["imageReference"]
+        self.model = BatchNode(
+            {
+                "id": node_id,
+                "url": f"{pool.model['url']}/nodes/{node_id}",
+                "schedulingState": "enabled",
+                "allocationTime": now,
+                "ipAddress": f"10.0.{serial // 250 % 256}.{4 + serial % 250}",
+                "affinityId": f"TVM:{node_id}",
+                "vmSize": pool.model["vmSize"],
+                "totalTasksRun": 0,
+                "totalTasksSucceeded": 0,
+                "runningTasksCount": 0,
+                "runningTaskSlotsCount": 0,
+                "isDedicated": dedicated,
+                "virtualMachineInfo": {"imageReference": {**image, "exactVersion": "1.0.0"}},
+            }
+        )
+        transition(self.model, _S.CREATING, now)
+        self.directory = self.account.directory / pool.id / node_id
+        self.slots: int = pool.model["taskSlotsPerNode"]
+        self.free_slots = self.slots
+        self.on_it: dict[Task, asyncio.Task[None]] = {}
+        self.emptied = asyncio.Event()
+        self.emptied.set()
+        self._life: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        """The node's id."""
+        return self.model["id"]
+
+    @property
+    def state(self) -> str:
+        """The state, as bodies spell it."""
+        return self.model["state"]
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has left its pool."""
+        return self.pool.nodes.get(self.id) is not self
+
+    @property
+    def open(self) -> bool:
+        """Whether tasks may be given to it, when they fit."""
+        return self.state in ("idle", "running") and self.model["schedulingState"] == "enabled"
+
+    def enter(self, state: BatchNodeState) -> None:
+        """Enter a state."""
+        transition(self.model, state, self.account.clock.stamp())
+        self.pool.opened(self)
+
+    def live(self, life: Coroutine[Any, Any, None]) -> None:
+        """Go on with this life instead of the present one."""
+        if self._life is not None:
+            self._life.cancel()
+        self._life = self.account.spawn(life)
+
+    # From creation to work
+
+    async def boot(self, seconds: float) -> None:
+        """Come up within `seconds` of the service's time, run the start task, and take tasks."""
+        await self.account.clock.delay(seconds)
+        for name in DIRECTORIES:
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        self.enter(_S.STARTING)
+        self.model["lastBootTime"] = self.account.clock.stamp()
+        self.model["nodeAgentInfo"] = {"version": AGENT_VERSION, "lastUpdateTime": self.model["lastBootTime"]}
+        await self.account.clock.delay(self.account.delays.start)
+        start_task: BatchStartTask | None = self.pool.model.start_task
+        if start_task is None:
+            self.model.start_task = self.model.start_task_info = None
+            self._ready()
+            return
+        self.model.start_task = start_task
+        if not start_task.get("waitForSuccess", True):
+            self._ready()
+            await self._start(start_task)
+            return
+        self.enter(_S.WAITING_FOR_START_TASK)
+        if (await self._start(start_task)).succeeded:
+            self._ready()
+        else:
+            self.enter(_S.START_TASK_FAILED)
+
+    def _ready(self) -> None:
+        self.enter(_S.IDLE)
+        self.pool.schedule()
+
+    async def _start(self, start_task: BatchStartTask) -> Outcome:
+        """Run the start task until it succeeds or its retries are used up."""
+        directory = self.directory / "startup"
+        command = Command(
+            start_task.command_line,
+            directory,
+            environment.node_environment(self, directory)
+            | environment.settings(start_task.environment_settings),
+            start_task.resource_files or (),
+        )
+        info = self.model.start_task_info = BatchStartTaskInfo(
+            {"state": "running", "startTime": self.account.clock.stamp(), "retryCount": 0}
+        )
+        allowed = start_task.get("maxTaskRetryCount", 0)
+        while True:
+            outcome = await self.account.attempt(command)
+            if not outcome.retryable or info["retryCount"] >= allowed >= 0:
+                break
+            info["retryCount"] += 1
+            info["lastRetryTime"] = self.account.clock.stamp()
+        info["state"] = "completed"
+        info["endTime"] = self.account.clock.stamp()
+        info["result"] = "success" if outcome.succeeded else "failure"
+        info.exit_code = outcome.exit_code
+        info.failure_info = outcome.failure
+        return outcome
+
+    # Tasks
+
+    def job_directory(self, job: Job) -> Any:
+        """Where a job's tasks have their directories."""
+        return self.directory / "workitems" / job.id / DIRECTORY
+
+    def accept(self, task: Task) -> None:
+        """Take a task that was scheduled here."""
+        self.free_slots -= task.slots
+        self.model["runningTasksCount"] += 1
+        self.model["runningTaskSlotsCount"] += task.slots
+        self.emptied.clear()
+        if self.state == "idle":
+            self.enter(_S.RUNNING)
+        else:
+            self.pool.opened(self)
+        job = task.job
+        task.model["nodeInfo"] = {
+            "affinityId": self.model["affinityId"],
+            "nodeUrl": self.model["url"],
+            "poolId": self.pool.id,
+            "nodeId": self.id,
+            "taskRootDirectory": f"workitems/{job.id}/{DIRECTORY}/{task.id}",
+            "taskRootDirectoryUrl": f"{self.model['url']}/files/workitems/{job.id}/{DIRECTORY}/{task.id}",
+        }
+        job.placed(task, self)
+        self._begin(task)
+        self.on_it[task] = self.account.spawn(self._run(task))
+
+    def _begin(self, task: Task) -> None:
+        task.job.move(task, BatchTaskState.RUNNING)
+        task.execution["startTime"] = self.account.clock.stamp()
+
+    async def _run(self, task: Task) -> None:
+        outcome: Outcome | None = None
+        try:
+            outcome = await self.account.attempt(self._command(task))
+        except asyncio.CancelledError:
+            if task.ending is None:  # nobody ended the task: the emulator itself stops
+                task.ending = Ending.DELETE
+        finally:
+            self._release(task, outcome)
+
+    def _command(self, task: Task) -> Command:
+        directory = self.job_directory(task.job) / task.id
+        return Command(
+            task.model["commandLine"],
+            directory,
+            environment.job_environment(self, task.job, directory, task.id)
+            | environment.settings(task.model.get("environmentSettings")),
+            task.model.resource_files or (),
+            task.limit,
+        )
+
+    def _release(self, task: Task, outcome: Outcome | None) -> None:
+        """The task is off this node: count it, pass it on, and make room for the next."""
+        del self.on_it[task]
+        self.free_slots += task.slots
+        self.model["runningTasksCount"] -= 1
+        self.model["runningTaskSlotsCount"] -= task.slots
+        self.model["totalTasksRun"] += 1
+        if outcome is not None and outcome.succeeded:
+            self.model["totalTasksSucceeded"] += 1
+        deleted = task.ending is Ending.DELETE
+        task.job.left(task, outcome)
+        if deleted:
+            self.clear(task)
+        self._remember(task)
+        if not self.on_it:
+            self.emptied.set()
+            if self.state == "running":
+                self.enter(_S.IDLE)
+        self.pool.opened(self)
+        self.pool.schedule()
+
+    def _remember(self, task: Task) -> None:
+        recent = self.model.setdefault("recentTasks", [])
+        recent[:] = [entry for entry in recent if entry["taskUrl"] != task.model["url"]][: _RECENT - 1]
+        recent.insert(
+            0,
+            {
+                "taskUrl": task.model["url"],
+                "jobId": task.job.id,
+                "taskId": task.id,
+                "taskState": task.state,
+                "executionInfo": dict(task.execution.items()),
+            },
+        )
+
+    def stop(self, task: Task, ending: Ending) -> None:
+        """End a task here; it comes off the node when its processes are gone."""
+        if task.ending is None or ending is Ending.DELETE:
+            task.ending = ending
+        self.on_it[task].cancel()
+
+    def clear(self, task: Task) -> None:
+        """Remove the files of a task that is not running."""
+        shutil.rmtree(self.job_directory(task.job) / task.id, ignore_errors=True)
+
+    def clear_job(self, job: Job) -> None:
+        """Remove the files of all tasks of a job."""
+        shutil.rmtree(self.directory / "workitems" / job.id, ignore_errors=True)
+
+    def files_of(self, task: Task) -> bool:
+        """Whether the task's directory is still here."""
+        return (self.job_directory(task.job) / task.id).is_dir()
+
+    # Leaving
+
+    async def empty(self, option: str) -> None:
+        """Get rid of the tasks: requeue or terminate them, or wait for them."""
+        if option in ("requeue", "terminate"):
+            ending = Ending.REQUEUE if option == "requeue" else Ending.TERMINATE
+            for task in list(self.on_it):
+                task.message = "The task was ended because its node was removed from the pool"
+                self.stop(task, ending)
+        await self.emptied.wait()
+
+    def set_scheduling(self, state: SchedulingState) -> None:
+        """Take tasks again, or no more."""
+        self.model["schedulingState"] = state.value
+        self.pool.opened(self)
+        self.pool.schedule()
+
+    async def leave(self, option: str) -> None:
+        """Leave the pool, when the tasks are dealt with as the deallocation option says."""
+        if self.state != _S.LEAVING_POOL.value:
+            if option in ("taskcompletion", "retaineddata"):
+                self.set_scheduling(SchedulingState.DISABLED)
+                await self.emptied.wait()
+            self.enter(_S.LEAVING_POOL)
+        await self.empty(option)
+        await self.account.clock.delay(self.account.delays.leave)
+        if self._life is not None and self._life is not asyncio.current_task():
+            self._life.cancel()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.pool.forget(self)

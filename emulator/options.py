@@ -1,0 +1,206 @@
+"""Checks what a pool, job or task is to be created with, and fills in the service's defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from azure.batch.models import (
+    BatchJobCreateOptions,
+    BatchPoolCreateOptions,
+    BatchTaskCreateOptions,
+    ResourceFile,
+)
+
+from emulator import images, resource_files
+from emulator.clock import UNLIMITED, read_duration
+from emulator.errors import (
+    InvalidPropertyValue,
+    MissingRequiredProperty,
+    NotImplementedHere,
+    TaskDependenciesNotSpecifiedOnJob,
+    TaskDependencyListTooLong,
+    invalid,
+)
+from emulator.job import Job
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VM_SIZE = re.compile(r"(?:standard|basic)_[a-z]+(\d+)[a-z0-9_-]*", re.IGNORECASE)
+_MOST_SLOTS = 256
+_LONGEST_DEPENDENCY_LIST = 64_000  # characters of all ids together
+
+
+def check_id(value: str, path: str = "id") -> None:
+    """Refuse an id that Batch would refuse."""
+    if not _ID.fullmatch(value):
+        raise invalid(path, value, "must be 1 to 64 of letters, digits, hyphens and underscores")
+
+
+def cores(vm_size: str) -> int:
+    """How many cores a VM size has, by the number in its name.
+
+    Raises:
+        InvalidPropertyValue: when it is not the name of a size.
+    """
+    found = _VM_SIZE.fullmatch(vm_size)
+    if not found:
+        raise invalid("vmSize", vm_size, "is not the name of a VM size, such as STANDARD_D2S_V3")
+    return int(found[1])
+
+
+def _between(value: int, least: int, most: int, path: str) -> None:
+    if not least <= value <= most:
+        raise invalid(path, value, f"must be from {least} to {most}")
+
+
+def _retries(value: int, path: str) -> None:
+    _between(value, -1, 100_000, path)
+
+
+def _resource_files(given: Iterable[ResourceFile] | None, path: str) -> None:
+    for place, resource_file in enumerate(given or ()):
+        resource_files.check(resource_file, f"{path}[{place}]")
+
+
+def _with_defaults(given: Mapping[str, Any] | None, **defaults: object) -> dict[str, Any]:
+    return {**defaults, **(given or {})}
+
+
+def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
+    """What a new pool is made of, besides what changes over its life."""
+    check_id(options["id"])
+    body = dict(options.items())
+    size = cores(options["vmSize"])
+    body["vmSize"] = options["vmSize"].lower()
+    configuration = options.virtual_machine_configuration
+    if configuration is None:
+        raise MissingRequiredProperty(PropertyName="virtualMachineConfiguration")
+    images.check(configuration)
+    configuration.image_reference.setdefault("version", "latest")
+    slots = options.get("taskSlotsPerNode", 1)
+    _between(slots, 1, min(4 * size, _MOST_SLOTS), "taskSlotsPerNode")
+    for name in ("targetDedicatedNodes", "targetLowPriorityNodes"):
+        node_count(body.setdefault(name, 0), name)
+    resize_timeout(body.setdefault("resizeTimeout", "PT15M"))
+    body["taskSlotsPerNode"] = slots
+    body["taskSchedulingPolicy"] = _with_defaults(body.get("taskSchedulingPolicy"), nodeFillType="spread")
+    body.setdefault("enableInterNodeCommunication", False)
+    if options.start_task is not None:
+        body["startTask"] = start_task(options.start_task)
+    return body
+
+
+def node_count(value: int, path: str) -> int:
+    """A target number of nodes."""
+    _between(value, 0, 100_000, path)
+    return value
+
+
+def resize_timeout(text: str) -> timedelta:
+    """The time a resize may take: at least 5 minutes, at most a week."""
+    length = read_duration(text)
+    if not timedelta(minutes=5) <= length <= timedelta(days=7):
+        raise invalid("resizeTimeout", text, "must be from 5 minutes to 168 hours")
+    return length
+
+
+def start_task(given: Any) -> dict[str, Any]:
+    """A start task with the service's defaults."""
+    _resource_files(given.resource_files, "startTask.resourceFiles")
+    _retries(given.get("maxTaskRetryCount", 0), "startTask.maxTaskRetryCount")
+    return _with_defaults(
+        given,
+        maxTaskRetryCount=0,
+        waitForSuccess=True,
+        userIdentity={"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}},
+    )
+
+
+def job(options: BatchJobCreateOptions) -> dict[str, Any]:
+    """What a new job is made of."""
+    check_id(options["id"])
+    body = dict(options.items())
+    job_settings(body)
+    body.setdefault("usesTaskDependencies", False)
+    body.setdefault("onTaskFailure", "noaction")
+    pool_info = options.pool_info
+    if pool_info.auto_pool_specification is not None:
+        raise NotImplementedHere("poolInfo.autoPoolSpecification")
+    if options.job_preparation_task is not None:
+        raise NotImplementedHere("jobPreparationTask")
+    if options.job_release_task is not None:
+        raise NotImplementedHere("jobReleaseTask")
+    if not pool_info.pool_id:
+        raise MissingRequiredProperty(PropertyName="poolInfo.poolId")
+    check_id(pool_info.pool_id, "poolInfo.poolId")
+    return body
+
+
+def job_defaults() -> dict[str, Any]:
+    """What a job's changeable settings are when nobody sets them."""
+    body: dict[str, Any] = {}
+    job_settings(body)
+    return body
+
+
+def job_settings(body: dict[str, Any]) -> None:
+    """Check, and default, what a job may also change later."""
+    _between(body.setdefault("priority", 0), -1000, 1000, "priority")
+    parallel = body.setdefault("maxParallelTasks", -1)
+    if parallel != -1:
+        _between(parallel, 1, 2**31 - 1, "maxParallelTasks")
+    body.setdefault("allowTaskPreemption", False)
+    body.setdefault("onAllTasksComplete", "noaction")
+    body["constraints"] = _with_defaults(
+        body.get("constraints"), maxWallClockTime=UNLIMITED, maxTaskRetryCount=0
+    )
+    _retries(body["constraints"]["maxTaskRetryCount"], "constraints.maxTaskRetryCount")
+
+
+def task(options: BatchTaskCreateOptions, owner: Job) -> None:
+    """Refuse a task that Batch would refuse in this job."""
+    check_id(options["id"])
+    if not options["commandLine"].strip():
+        raise invalid("commandLine", options["commandLine"], "must not be empty")
+    if "outputFiles" in options:
+        raise NotImplementedHere("outputFiles")
+    task_constraints(options.get("constraints") or {})
+    _between(options.get("requiredSlots", 1), 1, _MOST_SLOTS, "requiredSlots")
+    _resource_files(options.resource_files, "resourceFiles")
+    _dependencies(options, owner)
+    conditions = options.exit_conditions
+    if conditions is not None and owner.model["onTaskFailure"] == "noaction":
+        mapped = [*(conditions.exit_codes or ()), *(conditions.exit_code_ranges or ())]
+        chosen = [mapping.exit_options for mapping in mapped]
+        chosen += [conditions.pre_processing_error, conditions.file_upload_error, conditions.default]
+        if any(option is not None and option.job_action is not None for option in chosen):
+            raise invalid(
+                "exitConditions.jobAction",
+                "",
+                "needs a job whose onTaskFailure is performexitoptionsjobaction",
+            )
+
+
+def task_constraints(constraints: Mapping[str, Any]) -> None:
+    """Refuse limits that Batch would refuse."""
+    _retries(constraints.get("maxTaskRetryCount", 0), "constraints.maxTaskRetryCount")
+
+
+def _dependencies(options: BatchTaskCreateOptions, owner: Job) -> None:
+    depends_on = options.depends_on
+    if depends_on is None:
+        return
+    if not owner.model["usesTaskDependencies"]:
+        raise TaskDependenciesNotSpecifiedOnJob
+    ids = depends_on.get("taskIds") or []
+    if sum(map(len, ids)) > _LONGEST_DEPENDENCY_LIST:
+        raise TaskDependencyListTooLong
+    for task_id in ids:
+        check_id(task_id, "dependsOn.taskIds")
+    for span in depends_on.task_id_ranges or ():
+        if not 0 <= span.start <= span.end:
+            raise InvalidPropertyValue(
+                PropertyName="dependsOn.taskIdRanges", Reason="start must not exceed end"
+            )

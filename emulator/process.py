@@ -1,0 +1,200 @@
+"""Starts a task's processes and sees to it that none outlives its task, the emulator, or a kill -9 of it.
+
+Each task gets a session of its own, so its process group can be ended at once. What leaves the group becomes
+a child of the emulator (a "subreaper") when its parent dies, and is found by a sweep after a task's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_SWEEP_AFTER = 0.2  # seconds between a task's end and the search for what it left behind
+
+
+class Process:
+    """One started command, the leader of its own session."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], directory: Path) -> None:
+        self.pid = popen.pid
+        self.directory = directory
+        self._popen = popen
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._pidfd = os.pidfd_open(popen.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+
+    def _reap(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        # The leader is a zombie until it is waited for, so its id cannot name another group yet.
+        kill_group(self.pid)
+        self._ended.set_result(self._popen.wait())
+
+    async def wait(self) -> int:
+        """The exit code; negative is the signal that ended it. The rest of its group is gone then."""
+        return await asyncio.shield(self._ended)
+
+    async def end(self) -> None:
+        """Kill the process group and wait until its leader is gone."""
+        if not self._ended.done():
+            kill_group(self.pid)
+        await self.wait()
+
+
+class Processes:
+    """All processes of the tasks under one root directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._running: dict[int, Process] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def adopt(self) -> None:
+        """Become the parent of whatever the tasks' processes orphan, instead of process 1."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "cannot become the parent of orphaned processes")
+
+    def start(self, command_line: str, directory: Path, environment: dict[str, str]) -> Process:
+        """Start a command in `directory`/wd, its output in `directory`/stdout.txt and stderr.txt.
+
+        There is no shell: the line is split as a POSIX shell would and the program looked up on the PATH.
+
+        Raises:
+            FileNotFoundError: when there is no such program.
+            OSError, ValueError: when it cannot be started, or the line cannot be split.
+        """
+        arguments = shlex.split(command_line)
+        if not arguments:
+            raise FileNotFoundError("the command line is empty")
+        with (directory / "stdout.txt").open("wb") as stdout, (directory / "stderr.txt").open("wb") as stderr:
+            popen = subprocess.Popen(
+                arguments,
+                cwd=directory / "wd",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        process = Process(popen, directory)
+        self._running[process.pid] = process
+        return process
+
+    def ended(self, process: Process) -> None:
+        """Forget a process that ended, and look for what it left behind a little later."""
+        self._running.pop(process.pid, None)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_AFTER, self._swept)
+
+    def _swept(self) -> None:
+        self._sweep = None
+        if self.sweep():
+            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_AFTER, self._swept)
+
+    def sweep(self) -> int:
+        """Kill the children that no running task accounts for; how many there were.
+
+        A child whose environment still names its task is spared while that task runs; one that hid its origin
+        is spared while any task runs.
+        """
+        found = 0
+        for pid in _children():
+            if pid in self._running:
+                continue
+            origin = _origin(pid)
+            if any(origin is None or origin == str(live.directory) for live in self._running.values()):
+                continue
+            found += 1
+            _kill_tree(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        return found
+
+    def strays(self) -> list[int]:
+        """Every process on this machine that was started for a task under this root."""
+        return self.strays_under(self._root)
+
+    def strays_under(self, directory: Path) -> list[int]:
+        """Every process that was started for a task with its directory below this one."""
+        inside = f"{directory}/"
+        return [
+            pid
+            for pid in _pids()
+            if pid != os.getpid()
+            and ((_origin(pid) or "").startswith(inside) or _cwd(pid).startswith(inside))
+        ]
+
+    def end_strays(self, seconds: float = 5.0) -> int:
+        """Kill what an emulator that died left running under this root; how many processes that were."""
+        ended: set[int] = set()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            strays = self.strays()
+            for pid in strays:
+                ended.add(pid)
+                _kill_tree(pid)
+            orphans = [pid for pid in _children() if pid not in self._running]
+            for pid in orphans:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            if not strays and not orphans:
+                break
+            time.sleep(0.02)
+        return len(ended)
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process group that a process leads, if there still is one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill a process and, when it leads one, its group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            kill_group(pid)
+        os.kill(pid, signal.SIGKILL)
+
+
+def _pids() -> Iterator[int]:
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a Path for each process would triple the cost
+        if name.isdecimal():
+            yield int(name)
+
+
+def _children() -> Iterator[int]:
+    """The processes whose parent is this one, zombies too."""
+    me = os.getpid()
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            # The name in parentheses may hold anything; the parent's id is the second field after it.
+            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+            if int(fields[1]) == me:
+                yield pid
+
+
+def _origin(pid: int) -> str | None:
+    """The directory of the task for which a process was started, if its environment still says."""
+    with contextlib.suppress(OSError):
+        for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            name, _, value = variable.partition(b"=")
+            if name == b"AZ_BATCH_TASK_DIR":
+                return os.fsdecode(value)
+    return None
+
+
+def _cwd(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    return ""

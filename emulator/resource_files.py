@@ -1,0 +1,167 @@
+"""Fetches a task's resource files into its working directory, and tells in Batch's codes why it cannot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import httpx
+from azure.batch.models import BatchTaskFailureInfo, ResourceFile
+
+from emulator.errors import MissingRequiredProperty, invalid
+
+_USER, _SERVER = "usererror", "servererror"
+_CHUNK = 1 << 20  # bytes
+
+
+class ResourceFileError(Exception):
+    """A resource file could not be laid down: the task ends before its command is run, without a retry."""
+
+    def __init__(self, category: str, code: str, message: str, **details: str) -> None:
+        super().__init__(message)
+        self.failure = BatchTaskFailureInfo(
+            {
+                "category": category,
+                "code": code,
+                "message": message,
+                "details": [{"name": name, "value": value} for name, value in details.items()],
+            }
+        )
+
+
+def check(resource_file: ResourceFile, path: str) -> None:
+    """Refuse a resource file that names no source, or more than one, or a path that leads elsewhere."""
+    sources = [
+        name
+        for name in ("httpUrl", "storageContainerUrl", "autoStorageContainerName")
+        if resource_file.get(name)
+    ]
+    if len(sources) != 1:
+        raise invalid(
+            path, ", ".join(sources), "exactly one of httpUrl, storageContainerUrl, autoStorageContainerName"
+        )
+    if sources == ["httpUrl"] and not resource_file.file_path:
+        raise MissingRequiredProperty(PropertyName=f"{path}.filePath")
+    if sources == ["httpUrl"] and resource_file.blob_prefix:
+        raise invalid(f"{path}.blobPrefix", resource_file.blob_prefix, "only with a container")
+    if resource_file.file_path is not None:
+        inside = PurePosixPath(resource_file.file_path)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise invalid(
+                f"{path}.filePath", resource_file.file_path, "must stay inside the working directory"
+            )
+    if resource_file.file_mode is not None:
+        try:
+            in_range = 0 <= int(resource_file.file_mode, 8) <= 0o7777
+        except ValueError:
+            in_range = False
+        if not in_range:
+            raise invalid(f"{path}.fileMode", resource_file.file_mode, "must be an octal file mode")
+
+
+async def fetch(client: httpx.AsyncClient, resource_files: Iterable[ResourceFile], directory: Path) -> None:
+    """Lay the resource files down in a working directory.
+
+    Raises:
+        ResourceFileError: for the first one that could not be.
+    """
+    for resource_file in resource_files:
+        url = resource_file.http_url or ""
+        await _download(client, url, directory, resource_file.file_path or "", resource_file.file_mode)
+
+
+async def _download(
+    client: httpx.AsyncClient, url: str, directory: Path, file_path: str, mode: str | None
+) -> None:
+    shown = url.partition("?")[0]  # a SAS is a secret
+    try:
+        async with client.stream("GET", url) as response:
+            if not response.is_success:
+                raise _refused(response.status_code, shown, file_path)
+            with _opened(directory, file_path, mode) as file:
+                async for chunk in response.aiter_bytes(_CHUNK):
+                    _write(file, chunk, file_path)
+    except httpx.TimeoutException:
+        raise ResourceFileError(
+            _SERVER,
+            "BlobDownloadTimedOut",
+            "Downloading a resource file timed out",
+            Url=shown,
+            FilePath=file_path,
+        ) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ResourceFileError(
+            _SERVER,
+            "BlobDownloadMiscError",
+            f"Downloading a resource file failed ({type(error).__name__})",
+            Url=shown,
+            FilePath=file_path,
+        ) from None
+
+
+def _refused(status: int, url: str, file_path: str) -> ResourceFileError:
+    if status in (404, 410):
+        return ResourceFileError(
+            _USER,
+            "BlobNotFound",
+            "One of the specified Azure Blob(s) is not found",
+            Url=url,
+            FilePath=file_path,
+        )
+    if status in (401, 403):
+        return ResourceFileError(
+            _USER,
+            "BlobAccessDenied",
+            "Access for one of the specified Azure Blob(s) is denied",
+            Url=url,
+            FilePath=file_path,
+        )
+    return ResourceFileError(
+        _SERVER,
+        "BlobDownloadMiscError",
+        f"Miscellaneous error while downloading one of the specified Azure Blob(s): HTTP {status}",
+        Url=url,
+        FilePath=file_path,
+    )
+
+
+def _opened(directory: Path, file_path: str, mode: str | None) -> BinaryIO:
+    """The file to write, its directories made; never through a link that leads out of the directory."""
+    target = directory / file_path
+    root = directory.resolve()
+    try:
+        if not target.parent.resolve().is_relative_to(root):
+            raise ResourceFileError(
+                _USER, "ResourceDirectoryCreateFailed", "The path leads out of the task's directory"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceFileError(
+            _SERVER, "ResourceDirectoryCreateFailed", f"{file_path}: {error.strerror}", FilePath=file_path
+        ) from None
+    permissions = int(mode or "0770", 8)
+    try:
+        descriptor = os.open(
+            target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, permissions
+        )
+        os.fchmod(descriptor, permissions)
+    except OSError as error:
+        raise ResourceFileError(
+            _SERVER, "ResourceFileCreateFailed", f"{file_path}: {error.strerror}", FilePath=file_path
+        ) from None
+    return os.fdopen(descriptor, "wb")
+
+
+def _write(file: BinaryIO, chunk: bytes, file_path: str) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        full = error.errno == 28  # ENOSPC
+        raise ResourceFileError(
+            _SERVER,
+            "DiskFull" if full else "ResourceFileWriteFailed",
+            f"{file_path}: {error.strerror}",
+            FilePath=file_path,
+        ) from None

@@ -1,0 +1,146 @@
+"""Operations on the files of tasks and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import anyio
+import isodate
+from azure.batch.models import BatchNodeFile
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from emulator import clock, files
+from emulator.errors import OperationInvalidForCurrentState, TaskFilesCleanedup, TaskFilesUnavailable
+from emulator.listing import Listing
+from emulator.routes.account import rows
+from emulator.routes.nodes import node_of
+from emulator.routes.tasks import task_of
+from emulator.wire import check_conditions, done, page
+
+_CHUNK = 1 << 16  # bytes
+
+
+def _task_root(request: Request) -> tuple[Path, str]:
+    """The directory of the task that the path names, and its URL."""
+    task = task_of(request)
+    if task.node is None or task.model.get("nodeInfo") is None:
+        if task.state == "completed":
+            raise TaskFilesUnavailable(
+                "The files of the specified task cannot be accessed as the task moved to completed state "
+                "without running"
+            )
+        raise OperationInvalidForCurrentState
+    directory = task.node.job_directory(task.job) / task.id
+    if not directory.is_dir():
+        if task.node.gone:
+            raise TaskFilesUnavailable
+        if task.state == "completed":
+            raise TaskFilesCleanedup
+        raise OperationInvalidForCurrentState
+    return directory, task.model["url"]
+
+
+def _node_root(request: Request) -> tuple[Path, str]:
+    node = node_of(request)
+    if not node.directory.is_dir():
+        raise OperationInvalidForCurrentState
+    return node.directory, node.model["url"]
+
+
+def _list(request: Request, root: Path, url: str) -> Response:
+    recursive = request.query_params.get("recursive", "").lower() == "true"
+    found = [BatchNodeFile(entry) for entry in files.listed(root, url, recursive=recursive)]
+    listing: Listing = rows(found)
+    return page(request, listing, BatchNodeFile, "files")
+
+
+async def list_task_files(request: Request) -> Response:
+    """A page of the files in a task's directory."""
+    return _list(request, *_task_root(request))
+
+
+async def list_node_files(request: Request) -> Response:
+    """A page of the files on a node."""
+    return _list(request, *_node_root(request))
+
+
+def _headers(path: Path, url: str, name: str) -> dict[str, str]:
+    headers = {
+        "ocp-batch-file-isdirectory": str(path.is_dir()),
+        "ocp-batch-file-url": f"{url}/files/{quote(name)}",
+    }
+    shown = files.properties(path)
+    modified = clock.http_date(isodate.parse_datetime(shown["lastModified"]))
+    headers |= {"Last-Modified": modified, "ocp-batch-file-mode": shown["fileMode"]}
+    return headers
+
+
+def _properties(request: Request, root: Path, url: str) -> Response:
+    name = request.path_params["filePath"]
+    path = files.inside(root, name)
+    shown = files.properties(path)
+    check_conditions(request, {"lastModified": shown["lastModified"]})
+    size = "0" if path.is_dir() else shown["contentLength"]
+    return Response(
+        headers={**_headers(path, url, name), "Content-Length": size}, media_type=shown["contentType"]
+    )
+
+
+async def get_task_file_properties(request: Request) -> Response:
+    """Size, time and mode of a task's file."""
+    return _properties(request, *_task_root(request))
+
+
+async def get_node_file_properties(request: Request) -> Response:
+    """Size, time and mode of a node's file."""
+    return _properties(request, *_node_root(request))
+
+
+async def _download(request: Request, root: Path, url: str) -> Response:
+    name = request.path_params["filePath"]
+    path = files.inside(root, name)
+    if path.is_dir():
+        raise OperationInvalidForCurrentState(Reason="the path names a directory")
+    shown = files.properties(path)
+    check_conditions(request, {"lastModified": shown["lastModified"]})
+    start, stop = files.byte_range(request.headers.get("ocp-range"), path.stat().st_size)
+    headers = {**_headers(path, url, name), "Content-Length": str(stop - start)}
+    return StreamingResponse(_part(path, start, stop), headers=headers, media_type=shown["contentType"])
+
+
+async def _part(path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes from `start` to before `stop`: as many as promised, though the file may grow meanwhile."""
+    async with await anyio.open_file(path, "rb") as file:
+        await file.seek(start)
+        while start < stop and (chunk := await file.read(min(_CHUNK, stop - start))):
+            start += len(chunk)
+            yield chunk
+
+
+async def download_task_file(request: Request) -> Response:
+    """The content of a task's file, or the part that `ocp-range` names."""
+    return await _download(request, *_task_root(request))
+
+
+async def download_node_file(request: Request) -> Response:
+    """The content of a node's file, or the part that `ocp-range` names."""
+    return await _download(request, *_node_root(request))
+
+
+def _delete(request: Request, root: Path) -> Response:
+    recursive = request.query_params.get("recursive", "").lower() == "true"
+    files.remove(files.inside(root, request.path_params["filePath"]), recursive=recursive)
+    return done(200)
+
+
+async def delete_task_file(request: Request) -> Response:
+    """Remove a file or directory of a task."""
+    return _delete(request, _task_root(request)[0])
+
+
+async def delete_node_file(request: Request) -> Response:
+    """Remove a file or directory of a node."""
+    return _delete(request, _node_root(request)[0])

@@ -1,0 +1,166 @@
+"""Operations on jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from azure.batch.models import (
+    BatchJob,
+    BatchJobCreateOptions,
+    BatchJobDisableOptions,
+    BatchJobState,
+    BatchJobUpdateOptions,
+)
+from azure.batch.models._models import BatchJobTerminateOptions  # the SDK keeps it to itself
+from starlette.requests import Request
+from starlette.responses import Response
+
+from emulator import clock, job_states, options
+from emulator.errors import InvalidPropertyValue, JobExists
+from emulator.job import Job
+from emulator.lifecycle import transition
+from emulator.wire import account_of, answer, body, check_conditions, created, done, element, page, touched
+
+_COUNTED = ("active", "running", "completed", "succeeded", "failed")
+_CHANGEABLE = (
+    "priority",
+    "maxParallelTasks",
+    "allowTaskPreemption",
+    "constraints",
+    "poolInfo",
+    "onAllTasksComplete",
+    "metadata",
+)
+
+
+def job_of(request: Request) -> Job:
+    """The job that the path names."""
+    return account_of(request).job(request.path_params["jobId"])
+
+
+async def create_job(request: Request) -> Response:
+    """Create a job; its pool need not exist yet."""
+    account = account_of(request)
+    given = await body(request, BatchJobCreateOptions)
+    checked = options.job(given)
+    if given["id"] in account.jobs:
+        raise JobExists
+    now = account.clock.stamp()
+    model = BatchJob(
+        {
+            **checked,
+            "url": f"{account.settings.endpoint}/jobs/{given['id']}",
+            "eTag": clock.etag(),
+            "lastModified": now,
+            "creationTime": now,
+            "executionInfo": {"startTime": now, "poolId": given.pool_info.pool_id},
+        }
+    )
+    transition(model, BatchJobState.ACTIVE, now)
+    job = Job(account, model, account.next_serial())
+    account.jobs.add(job.id, job)
+    job_states.limit(job)
+    job_states.all_tasks_complete(job)
+    return created(model)
+
+
+async def list_jobs(request: Request) -> Response:
+    """A page of the account's jobs."""
+    return page(request, account_of(request).jobs, BatchJob, "jobs")
+
+
+async def get_job(request: Request) -> Response:
+    """One job."""
+    return element(request, job_of(request).model, "jobs")
+
+
+async def update_job(request: Request) -> Response:
+    """Change the settings that are given; each replaces the whole of what it names."""
+    given = await body(request, BatchJobUpdateOptions)
+    return _change(request, dict(given.items()))
+
+
+async def replace_job(request: Request) -> Response:
+    """Change all changeable settings; one that is not given goes back to its default."""
+    given = await body(request, BatchJob)
+    return _change(request, {"metadata": None, **options.job_defaults(), **dict(given.items())})
+
+
+def _change(request: Request, changes: dict[str, Any]) -> Response:
+    job = job_of(request)
+    check_conditions(request, job.model)
+    job.writable()
+    changes = {name: value for name, value in changes.items() if name in _CHANGEABLE}
+    if "poolInfo" in changes:
+        _move_to_pool(job, changes.pop("poolInfo"))
+    changed = {**job.model, **changes}
+    options.job_settings(changed)
+    for name in changes:
+        if changed[name] is None:
+            job.model.pop(name, None)
+        else:
+            job.model[name] = changed[name]
+    job.model = BatchJob(job.model)
+    touched(job.account, job.model)
+    job_states.limit(job)
+    if job.counts["active"]:
+        job.queue.place(job)
+        job.account.schedule(job.pool_id)
+    job_states.all_tasks_complete(job)
+    return done(200, job.model)
+
+
+def _move_to_pool(job: Job, pool_info: Any) -> None:
+    pool_id = pool_info.get("poolId")
+    if pool_id == job.pool_id:
+        return
+    if job.state != "disabled" or not pool_id:
+        raise InvalidPropertyValue(
+            PropertyName="poolInfo", Reason="a job moves to another pool only while it is disabled"
+        )
+    options.check_id(pool_id, "poolInfo.poolId")
+    job.queue.drop(job)
+    job.model["poolInfo"] = {"poolId": pool_id}
+    job.model["executionInfo"]["poolId"] = pool_id
+
+
+async def delete_job(request: Request) -> Response:
+    """Start deleting a job."""
+    job = job_of(request)
+    check_conditions(request, job.model)
+    job_states.delete(job)
+    return done(202)
+
+
+async def disable_job(request: Request) -> Response:
+    """Start disabling a job."""
+    given = await body(request, BatchJobDisableOptions)
+    job = job_of(request)
+    check_conditions(request, job.model)
+    job_states.disable(job, given["disableTasks"])
+    return done(202, job.model)
+
+
+async def enable_job(request: Request) -> Response:
+    """Start enabling a job."""
+    job = job_of(request)
+    check_conditions(request, job.model)
+    job_states.enable(job)
+    return done(202, job.model)
+
+
+async def terminate_job(request: Request) -> Response:
+    """Start terminating a job."""
+    given = await body(request, BatchJobTerminateOptions)
+    job = job_of(request)
+    check_conditions(request, job.model)
+    job_states.terminate(job, given.get("terminateReason", "UserTerminate"))
+    return done(202, job.model)
+
+
+async def get_job_task_counts(request: Request) -> Response:
+    """How many tasks, and task slots, are in which state; older clients want the first ones flat."""
+    job = job_of(request)
+    counts = {name: job.counts[name] for name in _COUNTED}
+    slots = {name: job.slot_counts[name] for name in _COUNTED}
+    return answer({**counts, "taskCounts": counts, "taskSlotCounts": slots})

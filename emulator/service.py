@@ -1,0 +1,66 @@
+"""The whole emulator: its accounts, what they share, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import shutil
+
+import httpx
+
+from emulator.account import Account
+from emulator.process import Processes
+from emulator.settings import Settings
+
+_DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte of a resource file
+
+
+class RootInUse(Exception):
+    """Another emulator has its nodes under the same root directory."""
+
+
+class Service:
+    """Accounts by name, each created when it is first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.log = logging.getLogger("emulator")
+        self.nodes = settings.root / "nodes"
+        self.accounts: dict[str, Account] = {}
+        self.processes = Processes(self.nodes)
+        self.client = httpx.AsyncClient(timeout=_DOWNLOAD_TIMEOUT, follow_redirects=True)
+
+    def open(self) -> None:
+        """Take the root directory, and end and remove what an emulator that died left in it.
+
+        Raises:
+            RootInUse: when another emulator has it.
+            OSError: when it cannot be written.
+        """
+        self.settings.root.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.settings.root / "emulator.lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RootInUse(f"another emulator uses {self.settings.root}") from None
+        self.processes.adopt()
+        ended = self.processes.end_strays()
+        if ended:
+            self.log.warning("ended %d processes that an emulator which died had left running", ended)
+        if self.nodes.exists():
+            shutil.rmtree(self.nodes)
+        self.nodes.mkdir()
+
+    def account(self, name: str) -> Account:
+        """The account of a name, new if need be."""
+        account = self.accounts.get(name)
+        if account is None:
+            account = self.accounts[name] = Account(name, self)
+        return account
+
+    async def close(self) -> None:
+        """End every task's processes."""
+        await asyncio.gather(*(account.close() for account in self.accounts.values()))
+        self.processes.end_strays()
+        await self.client.aclose()

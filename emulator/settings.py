@@ -1,0 +1,24 @@
+"""What the emulator was started with, read once from the command line and the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEVELOPMENT_ACCOUNT = "devbatchaccount"
+# Published on purpose, as Azurite publishes its own: it guards nothing but this machine's emulator.
+DEVELOPMENT_KEY = "3hkE0D099XnYHY0NbE/XEHWyMGmIDd98i7s+rC8EnzUWSeXEKPKrx3l+Zq7ffyQjPgNqHaILION5sXq99P91ew=="
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the emulator listens and keeps its nodes, and who may sign requests."""
+
+    root: Path
+    endpoint: str
+    """`http://127.0.0.1:PORT`, as clients reach it."""
+    account: str = DEVELOPMENT_ACCOUNT
+    """Whose requests those with a bearer token are: such a token names no account."""
+    key: str = DEVELOPMENT_KEY
+    speed: float = 1.0
+    """By how much the service's own delays are shortened; times of users and clocks are not."""

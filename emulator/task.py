@@ -1,0 +1,76 @@
+"""A task of a job: the SDK's model of it, and what the emulator must remember beside that."""
+
+from __future__ import annotations
+
+import enum
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from azure.batch.models import BatchTask, BatchTaskConstraints, BatchTaskExecutionInfo
+
+from emulator.clock import read_duration
+
+if TYPE_CHECKING:
+    from emulator.job import Job
+    from emulator.node import Node
+
+
+class Ending(enum.Enum):
+    """Why a task that has a node is being stopped there."""
+
+    REQUEUE = "requeue"
+    """Its node goes away, or its job is disabled: it runs again elsewhere."""
+    TERMINATE = "terminate"
+    """It, or its job, was terminated: it is completed, and failed."""
+    DELETE = "delete"
+    """It was deleted: nobody will ask how it ended."""
+
+
+class Task:
+    """One task; `job` alone moves it from state to state."""
+
+    __slots__ = ("ending", "job", "message", "model", "node", "serial", "slots", "ticket", "unmet")
+
+    def __init__(self, job: Job, model: BatchTask, serial: int) -> None:
+        self.job = job
+        self.model = model
+        self.serial = serial  # the order of creation, and so of running and listing
+        self.slots: int = model["requiredSlots"]
+        self.node: Node | None = None  # the node it is on, or was on last
+        self.ticket = 0  # the number of its valid entry in the queue; 0 when it is not queued
+        self.unmet = 0  # dependencies that are not satisfied yet
+        self.ending: Ending | None = None
+        self.message = ""  # what the failure info of a terminated task says
+
+    @property
+    def id(self) -> str:
+        """The task's id as its creator spelled it."""
+        return self.model["id"]
+
+    @property
+    def state(self) -> str:
+        """The state, as bodies spell it."""
+        return self.model["state"]
+
+    @property
+    def execution(self) -> BatchTaskExecutionInfo:
+        """How its running went, so far."""
+        assert self.model.execution_info is not None, "every task has it from its creation"
+        return self.model.execution_info
+
+    @property
+    def constraints(self) -> BatchTaskConstraints:
+        """Its limits, with the defaults filled in."""
+        assert self.model.constraints is not None, "every task has them from its creation"
+        return self.model.constraints
+
+    @property
+    def limit(self) -> timedelta:
+        """The wall clock limit of one attempt."""
+        return read_duration(self.constraints["maxWallClockTime"])
+
+    @property
+    def retries_left(self) -> bool:
+        """Whether a non-zero exit code is to be tried again."""
+        allowed = self.constraints["maxTaskRetryCount"]
+        return allowed == -1 or self.execution["retryCount"] < allowed

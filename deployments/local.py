@@ -69,7 +69,7 @@ def start_azurite(folder: Path) -> Service:
     if not AZURITE.exists():
         raise ServiceFailed(f"Azurite is not installed in {AZURITE.parents[3]}: run `make setup`.")
     command = [NODE, AZURITE, "--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"]
-    command += ["--skipApiVersionCheck", "--disableTelemetry", "--silent", "--location", folder]
+    command += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
     return _start("azurite", command, folder, r"successfully listens on (http\S+)")
 
 

@@ -61,15 +61,9 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
     parser = argparse.ArgumentParser(
         prog="python -m emulator", description="Azure Batch on this machine, for this machine only."
     )
-    parser.add_argument(
-        "--port", type=int, default=10100, help="the port on 127.0.0.1; 0 is a free one (%(default)s)"
-    )
-    parser.add_argument(
-        "--root", type=Path, required=True, help="the directory under which nodes keep their files"
-    )
-    parser.add_argument(
-        "--account", default=DEVELOPMENT_ACCOUNT, help="the account of bearer tokens (%(default)s)"
-    )
+    parser.add_argument("--port", type=int, default=10100, help="the port on 127.0.0.1; 0 is a free one (%(default)s)")
+    parser.add_argument("--root", type=Path, required=True, help="the directory under which nodes keep their files")
+    parser.add_argument("--account", default=DEVELOPMENT_ACCOUNT, help="the account of bearer tokens (%(default)s)")
     parser.add_argument("--key", help="the accounts' key; better given as EMULATOR_KEY, out of sight")
     parser.add_argument(
         "--speed",
@@ -92,9 +86,7 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
     except (OSError, OverflowError) as error:
         raise UnusableSettings(f"cannot listen on {LOOPBACK}:{given.port}: {_why(error)}") from None
     endpoint = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-    return listener, Settings(
-        given.root.absolute(), endpoint, account=given.account, key=key, speed=given.speed
-    )
+    return listener, Settings(given.root.absolute(), endpoint, account=given.account, key=key, speed=given.speed)
 
 
 def _why(error: Exception) -> str:

@@ -85,9 +85,7 @@ def _check_date(headers: dict[str, str]) -> None:
 def _strings_to_sign(method: str, headers: dict[str, str], name: str, path: str, query: str) -> Iterable[str]:
     """What clients sign: some write query names as sent, some lower-cased."""
     text = "\n".join([method, *(headers.get(header, "") for header in _SIGNED_HEADERS)]) + "\n"
-    text += "".join(
-        f"{header}:{value}\n" for header, value in sorted(headers.items()) if header.startswith("ocp-")
-    )
+    text += "".join(f"{header}:{value}\n" for header, value in sorted(headers.items()) if header.startswith("ocp-"))
     text += f"/{name}{path}"
     values = {key: found[0] for key, found in parse_qs(query).items() if found[0]}
     yield text + "".join(f"\n{key}:{values[key]}" for key in sorted(values))

@@ -45,9 +45,7 @@ class Dependencies:
             bounds = (wanted.start, wanted.end)
             found = self._ranges.get(bounds)
             if found is None:
-                met = bisect.bisect_right(self._integers, bounds[1]) - bisect.bisect_left(
-                    self._integers, bounds[0]
-                )
+                met = bisect.bisect_right(self._integers, bounds[1]) - bisect.bisect_left(self._integers, bounds[0])
                 found = self._ranges[bounds] = _Range(bounds[1] - bounds[0] + 1 - met)
             if found.unmet:
                 found.waiting.append(task)

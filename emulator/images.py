@@ -68,6 +68,4 @@ def check(configuration: VirtualMachineConfiguration) -> None:
             if image["osType"] == "windows":
                 raise NotImplementedHere("virtualMachineConfiguration.imageReference with a Windows image")
             return
-    raise invalid(
-        "virtualMachineConfiguration.imageReference", " ".join(named), "is not one of the supported images"
-    )
+    raise invalid("virtualMachineConfiguration.imageReference", " ".join(named), "is not one of the supported images")

@@ -22,9 +22,7 @@ def violations(account: Account) -> list[str]:
             f"process {pid} runs though no command of the account does"
             for pid in account.service.processes.strays_under(account.directory)
         ]
-    on_disk = (
-        {str(path) for path in account.directory.glob("*/*")} if account.directory.is_dir() else set[str]()
-    )
+    on_disk = {str(path) for path in account.directory.glob("*/*")} if account.directory.is_dir() else set[str]()
     found += [f"the directory {path} is of no node" for path in sorted(on_disk - live)]
     return found
 

@@ -42,9 +42,7 @@ def limit(job: Job) -> None:
         return
     assert job.model.execution_info is not None, "every job has it from its creation"
     left = job.model.execution_info.start_time + length - job.account.clock.now()
-    job.clock_limit = asyncio.get_running_loop().call_later(
-        max(0.0, left.total_seconds()), _limit_reached, job
-    )
+    job.clock_limit = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), _limit_reached, job)
 
 
 def _limit_reached(job: Job) -> None:

@@ -6,9 +6,7 @@ import bisect
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
-_SCANNED = (
-    10_000  # items a page looks at before it is answered short, so that a filter cannot hold everyone up
-)
+_SCANNED = 10_000  # items a page looks at before it is answered short, so that a filter cannot hold everyone up
 
 
 class _Listed(Protocol):

@@ -136,8 +136,7 @@ class Node:
         command = Command(
             start_task.command_line,
             directory,
-            environment.node_environment(self, directory)
-            | environment.settings(start_task.environment_settings),
+            environment.node_environment(self, directory) | environment.settings(start_task.environment_settings),
             start_task.resource_files or (),
         )
         info = self.model.start_task_info = BatchStartTaskInfo(

@@ -69,9 +69,7 @@ def filtered(text: str, model: type) -> Predicate:
         reason = str(error.orig_exc)
     except RecursionError:
         reason = "The filter is nested too deeply."
-    raise InvalidQueryParameterValue(
-        QueryParameterName="$filter", QueryParameterValue=text[:200], Reason=reason
-    )
+    raise InvalidQueryParameterValue(QueryParameterName="$filter", QueryParameterValue=text[:200], Reason=reason)
 
 
 def selected(text: str, model: type) -> list[str]:

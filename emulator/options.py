@@ -153,9 +153,7 @@ def job_settings(body: dict[str, Any]) -> None:
         _between(parallel, 1, 2**31 - 1, "maxParallelTasks")
     body.setdefault("allowTaskPreemption", False)
     body.setdefault("onAllTasksComplete", "noaction")
-    body["constraints"] = _with_defaults(
-        body.get("constraints"), maxWallClockTime=UNLIMITED, maxTaskRetryCount=0
-    )
+    body["constraints"] = _with_defaults(body.get("constraints"), maxWallClockTime=UNLIMITED, maxTaskRetryCount=0)
     _retries(body["constraints"]["maxTaskRetryCount"], "constraints.maxTaskRetryCount")
 
 
@@ -201,6 +199,4 @@ def _dependencies(options: BatchTaskCreateOptions, owner: Job) -> None:
         check_id(task_id, "dependsOn.taskIds")
     for span in depends_on.task_id_ranges or ():
         if not 0 <= span.start <= span.end:
-            raise InvalidPropertyValue(
-                PropertyName="dependsOn.taskIdRanges", Reason="start must not exceed end"
-            )
+            raise InvalidPropertyValue(PropertyName="dependsOn.taskIdRanges", Reason="start must not exceed end")

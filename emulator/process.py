@@ -130,8 +130,7 @@ class Processes:
         return [
             pid
             for pid in _pids()
-            if pid != os.getpid()
-            and ((_origin(pid) or "").startswith(inside) or _cwd(pid).startswith(inside))
+            if pid != os.getpid() and ((_origin(pid) or "").startswith(inside) or _cwd(pid).startswith(inside))
         ]
 
     def end_strays(self, seconds: float = 5.0) -> int:

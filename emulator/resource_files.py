@@ -34,14 +34,10 @@ class ResourceFileError(Exception):
 def check(resource_file: ResourceFile, path: str) -> None:
     """Refuse a resource file that names no source, or more than one, or a path that leads elsewhere."""
     sources = [
-        name
-        for name in ("httpUrl", "storageContainerUrl", "autoStorageContainerName")
-        if resource_file.get(name)
+        name for name in ("httpUrl", "storageContainerUrl", "autoStorageContainerName") if resource_file.get(name)
     ]
     if len(sources) != 1:
-        raise invalid(
-            path, ", ".join(sources), "exactly one of httpUrl, storageContainerUrl, autoStorageContainerName"
-        )
+        raise invalid(path, ", ".join(sources), "exactly one of httpUrl, storageContainerUrl, autoStorageContainerName")
     if sources == ["httpUrl"] and not resource_file.file_path:
         raise MissingRequiredProperty(PropertyName=f"{path}.filePath")
     if sources == ["httpUrl"] and resource_file.blob_prefix:
@@ -49,9 +45,7 @@ def check(resource_file: ResourceFile, path: str) -> None:
     if resource_file.file_path is not None:
         inside = PurePosixPath(resource_file.file_path)
         if inside.is_absolute() or ".." in inside.parts:
-            raise invalid(
-                f"{path}.filePath", resource_file.file_path, "must stay inside the working directory"
-            )
+            raise invalid(f"{path}.filePath", resource_file.file_path, "must stay inside the working directory")
     if resource_file.file_mode is not None:
         try:
             in_range = 0 <= int(resource_file.file_mode, 8) <= 0o7777
@@ -72,9 +66,7 @@ async def fetch(client: httpx.AsyncClient, resource_files: Iterable[ResourceFile
         await _download(client, url, directory, resource_file.file_path or "", resource_file.file_mode)
 
 
-async def _download(
-    client: httpx.AsyncClient, url: str, directory: Path, file_path: str, mode: str | None
-) -> None:
+async def _download(client: httpx.AsyncClient, url: str, directory: Path, file_path: str, mode: str | None) -> None:
     shown = url.partition("?")[0]  # a SAS is a secret
     try:
         async with client.stream("GET", url) as response:
@@ -143,9 +135,7 @@ def _opened(directory: Path, file_path: str, mode: str | None) -> BinaryIO:
         ) from None
     permissions = int(mode or "0770", 8)
     try:
-        descriptor = os.open(
-            target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, permissions
-        )
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, permissions)
         os.fchmod(descriptor, permissions)
     except OSError as error:
         raise ResourceFileError(

@@ -8,22 +8,22 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from azure.core.exceptions import AzureError
 from prefect import Flow
-from prefect.exceptions import FailedRun
+from prefect.exceptions import TerminationSignal
 from pydantic import ValidationError
 
 from flows.console import Console
 from flows.parameters import Parameters
 from tasks.clients import check_reachable, open_clients
-from tasks.errors import BadInput, FilesFailed, TopnError
+from tasks.errors import BadInput, FilesFailed, RunFailed, TopnError, brief
 from tasks.plan import make_plan
 from tasks.results import Results
 from tasks.settings import Settings
 
-INTERRUPTED = 130  # what shells say of a program that Ctrl-C ended
+INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
 
 
 def parse(arguments: Sequence[str] | None = None) -> Parameters:
@@ -72,6 +72,9 @@ def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     except TopnError as error:
         print(f"topn: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
+    except TerminationSignal:
+        print("topn: terminated; what the run had made is released", file=sys.stderr)  # noqa: T201
+        return TERMINATED
     except KeyboardInterrupt:
         print("topn: interrupted; what the run had made is released", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
@@ -86,12 +89,12 @@ def _run(topn: Flow[..., Any], parameters: Parameters) -> int:
             results = asyncio.run(topn(parameters))
         except FilesFailed as error:
             results, failure = error.results, error
-        except FailedRun as error:
-            raise TopnError(str(error)) from error
+        except AzureError as error:  # a step's own retries did not help
+            raise RunFailed(f"The run cannot go on: {brief(error)}.") from error
         assert isinstance(results, Results)
         end = datetime.now().replace(microsecond=0)
         console.out.print()
-        console.show(results, Path(parameters.outputs) / results.run_key)
+        console.show(results)
         console.out.print(f"\nRun end: {end}\nElapsed time: {end - start}")
         if failure:
             raise failure

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tasks.results import Results
 
+ENGINES = ("prefect.flow_runs", "prefect.task_runs")
 PREFECT = str(Path(prefect.__file__).parent)
 
 
@@ -51,13 +52,14 @@ class Console(logging.Handler):
         root = logging.getLogger()
         root.removeHandler(self)
         for handler in self._replaced:
+            handler.setLevel(logging.WARNING)  # that its temporary server stops is nobody's news
             root.addHandler(handler)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a record; Prefect's own tell of retries and crashes, which the run's error tells again at its end."""
+        """Show a record of ours, or a warning of Prefect's; what its engines say, the run's own end says again."""
         try:
             ours = not record.pathname.startswith(PREFECT)
-            if not ours and record.levelno < logging.WARNING:
+            if not ours and (record.levelno < logging.WARNING or record.name in ENGINES):
                 return
             message = record.getMessage().splitlines()[0]
             if self.out.is_terminal and hasattr(record, "total"):
@@ -77,8 +79,8 @@ class Console(logging.Handler):
         if total and done >= total:
             self._progress.stop()
 
-    def show(self, results: Results, folder: Path) -> None:
-        """Print the top words of each file, the failures with their stderr, and where the files are."""
+    def show(self, results: Results) -> None:
+        """Print the top words of each file, and the failures with their stderr."""
         table = Table(title=f"Top {results.num_words} words", title_justify="left")
         table.add_column("File", overflow="fold")
         table.add_column("Top words", overflow="fold")
@@ -93,7 +95,6 @@ class Console(logging.Handler):
         for failed in results.failed:
             if failed.stderr_tail:
                 self.out.print(f"stderr of {_printable(failed.name)}:\n{escape(failed.stderr_tail.rstrip())}")
-        self.out.print(f"Results are in {escape(str(folder))}")
 
 
 def _printable(text: str) -> str:

@@ -29,7 +29,7 @@ async def delete_job(clients: Clients, run: Run) -> None:
         job = await clients.batch.get_job(run.job_id)
         if run.owns(job.metadata):
             get_run_logger().info("Deleting job [%s]...", run.job_id)
-            await clients.batch.begin_delete_job(run.job_id, polling=False)
+            await clients.batch.begin_delete_job(run.job_id)
     except (ResourceNotFoundError, ResourceExistsError):
         pass  # gone, or being deleted already (409)
 
@@ -41,7 +41,7 @@ async def delete_pool(clients: Clients, run: Run) -> None:
         pool = await clients.batch.get_pool(run.pool_id)
         if run.owns(pool.metadata):
             get_run_logger().info("Deleting pool [%s]...", run.pool_id)
-            await clients.batch.begin_delete_pool(run.pool_id, polling=False)
+            await clients.batch.begin_delete_pool(run.pool_id)
     except (ResourceNotFoundError, ResourceExistsError):
         pass
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
-from prefect import Task
+from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
@@ -26,7 +26,10 @@ def is_transient(error: BaseException) -> bool:
 
 async def _failed_in_passing(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
     error = await state.result(raise_on_failure=False)  # pyright: ignore[reportGeneralTypeIssues]
-    return isinstance(error, BaseException) and is_transient(error)
+    if not isinstance(error, BaseException) or not is_transient(error):
+        return False
+    get_run_logger().warning("%s: %s; trying again", task.name, error)
+    return True
 
 
 class _Step(TypedDict):

@@ -69,9 +69,7 @@ OPERATIONS = [
     Operation("GET", f"{_NODE}/extensions/{{extensionName}}", "get_node_extension"),
     Operation("GET", f"{_NODE}/files", "list_node_files", files.list_node_files),
     Operation("GET", f"{_NODE}/files/{{filePath:path}}", "download_node_file", files.download_node_file),
-    Operation(
-        "HEAD", f"{_NODE}/files/{{filePath:path}}", "get_node_file_properties", files.get_node_file_properties
-    ),
+    Operation("HEAD", f"{_NODE}/files/{{filePath:path}}", "get_node_file_properties", files.get_node_file_properties),
     Operation("DELETE", f"{_NODE}/files/{{filePath:path}}", "delete_node_file", files.delete_node_file),
     Operation("POST", "/jobs", "create_job", jobs.create_job),
     Operation("GET", "/jobs", "list_jobs", jobs.list_jobs),
@@ -99,9 +97,7 @@ OPERATIONS = [
     Operation("GET", f"{_TASK}/subtasksinfo", "list_subtasks"),
     Operation("GET", f"{_TASK}/files", "list_task_files", files.list_task_files),
     Operation("GET", f"{_TASK}/files/{{filePath:path}}", "download_task_file", files.download_task_file),
-    Operation(
-        "HEAD", f"{_TASK}/files/{{filePath:path}}", "get_task_file_properties", files.get_task_file_properties
-    ),
+    Operation("HEAD", f"{_TASK}/files/{{filePath:path}}", "get_task_file_properties", files.get_task_file_properties),
     Operation("DELETE", f"{_TASK}/files/{{filePath:path}}", "delete_task_file", files.delete_task_file),
     Operation("POST", "/jobschedules", "create_job_schedule"),
     Operation("GET", "/jobschedules", "list_job_schedules"),

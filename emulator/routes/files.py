@@ -84,9 +84,7 @@ def _properties(request: Request, root: Path, url: str) -> Response:
     shown = files.properties(path)
     check_conditions(request, {"lastModified": shown["lastModified"]})
     size = "0" if path.is_dir() else shown["contentLength"]
-    return Response(
-        headers={**_headers(path, url, name), "Content-Length": size}, media_type=shown["contentType"]
-    )
+    return Response(headers={**_headers(path, url, name), "Content-Length": size}, media_type=shown["contentType"])
 
 
 async def get_task_file_properties(request: Request) -> Response:

@@ -62,9 +62,7 @@ def test_a_resource_file_comes_by_its_url(account: Account, azurite: Azurite) ->
     url = f"{container.get_blob_client('a b.txt').url}?{sas}"
     account.pool()
     account.job()
-    account.task(
-        "reads", "cat in/words.txt", resourceFiles=[ResourceFile(http_url=url, file_path="in/words.txt")]
-    )
+    account.task("reads", "cat in/words.txt", resourceFiles=[ResourceFile(http_url=url, file_path="in/words.txt")])
     assert account.completed("reads").execution_info.exit_code == 0
     assert account.text("reads") == "words\n"
 

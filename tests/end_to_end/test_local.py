@@ -54,7 +54,7 @@ def test_make_runs_main_job_ends_with_a_table_and_leaves_nothing_running(prefect
     said, _ = flow.communicate(timeout=150)
     assert flow.returncode == 0, said
     in_order = ["Run start", "Creating pool [", "Adding 1 tasks to job [", "Monitoring all tasks", "Deleting job ["]
-    places = [said.index(message) for message in [*in_order, "Deleting container [", "taskdata1.txt", "Elapsed time"]]
+    places = [said.index(message) for message in [*in_order, "Deleting container [", "│ taskdata1.txt", "Elapsed"]]
     assert places == sorted(places), said
     top = naive_top((ROOT / "data/taskdata1.txt").read_bytes(), 2)
     assert ", ".join(f"{word} {count}" for word, count in top) in said

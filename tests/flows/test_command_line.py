@@ -80,9 +80,14 @@ async def test_bad_input_creates_nothing(clients: Clients) -> None:
     assert [job.id async for job in clients.batch.list_jobs()] == []
 
 
-def test_help_reads_well(answer, capsys: pytest.CaptureFixture[str]) -> None:
-    status, _ = answer("--help")
-    assert status == 0
+def test_help_names_each_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command_line.parse(["--help"])
+    assert exit.value.code == 0
+    help = " ".join(capsys.readouterr().out.split())
+    for name, field in command_line.Parameters.model_fields.items():
+        assert str(field.description) in help, name
+    assert "(default: STANDARD_D2S_V3)" in help
 
 
 def test_inputs_are_read_from_the_command_line() -> None:

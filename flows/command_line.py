@@ -14,51 +14,70 @@ from azure.core.exceptions import AzureError
 from prefect import Flow
 from prefect.exceptions import TerminationSignal
 from pydantic import ValidationError
+from rich.console import Console as RichConsole
+from rich.table import Table
 
 from flows.console import Console
-from flows.parameters import Parameters
+from flows.parameters import Parameters, estimate_of
 from tasks.clients import check_reachable, open_clients
-from tasks.errors import BadInput, FilesFailed, RunFailed, TopnError, brief
-from tasks.plan import make_plan
+from tasks.errors import BadInput, FilesFailed, TopnError, brief
+from tasks.estimate import Estimate
+from tasks.plan import Plan, make_plan
 from tasks.results import Results
 from tasks.settings import Settings
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
 
 
-def parse(arguments: Sequence[str] | None = None) -> Parameters:
+def parse(arguments: Sequence[str]) -> Parameters:
     """The command line as parameters; --help and usage errors end the program. Raises BadInput."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.topn",
-        description="Count the top words of files, one Azure Batch task per file.",
+        usage="%(prog)s [plan] INPUT... [options]",
+        description="Count the top words of files, one Azure Batch task per file. "
+        "With the word `plan` first: only say what a run would do and cost (a file of that name is ./plan).",
         epilog="Exit status: 0 all files counted, 1 some were not, 2 bad input; nothing was created then.",
     )
     fields = Parameters.model_fields
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=fields["inputs"].description)
     for name, field in fields.items():
-        if name == "inputs":
+        if name in ("inputs", "plan_only"):
             continue
         default = "" if field.default is None else f" (default: {field.default})"
         parser.add_argument(_option(name), dest=name, metavar="VALUE", help=f"{field.description}{default}")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    plan_only = arguments[:1] == ["plan"]
+    given = vars(parser.parse_args(arguments[1:] if plan_only else arguments))
     try:
-        return Parameters.model_validate(given)
+        return Parameters.model_validate(
+            {"plan_only": plan_only, **{name: value for name, value in given.items() if value is not None}}
+        )
     except ValidationError as error:
         first = error.errors()[0]
-        name, value = str(first["loc"][0]), first["input"]
-        raise BadInput(f"{_option(name)} {value}: {first['msg'].replace('Input should', 'it should')}.") from None
+        sentence = first["msg"].replace("Input should", "it should").removeprefix("Value error, ")
+        where = f"{_option(str(first['loc'][0]))} {first['input']}: " if first["loc"] else ""
+        raise BadInput(f"{where}{sentence}.") from None
 
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-async def check(parameters: Parameters) -> None:
+async def check(parameters: Parameters) -> Plan:
     """Find what is wrong with the input now, not after Prefect's server has come up. Raises BadInput."""
-    settings = Settings.from_environment()
-    await asyncio.to_thread(make_plan, parameters.inputs, parameters.words)
+    settings = Settings.from_environment(os.environ)
     async with open_clients(settings) as clients:
         await check_reachable(clients)
+        return await make_plan(parameters.inputs, parameters.words, clients.blobs)
+
+
+def print_plan(planned: Estimate) -> None:
+    """Say what a run would do."""
+    table = Table(title="A run would", title_justify="left", show_header=False)
+    for what, much in planned.lines():
+        table.add_row(what, much)
+    out = RichConsole(highlight=False)
+    out.print(table)
+    out.print("Nothing was created.")
 
 
 def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
@@ -66,12 +85,20 @@ def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     # Prefect's own server takes 20 s to its first answer on two cores, which is just its default patience.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     try:
-        parameters = parse(arguments)
-        asyncio.run(check(parameters))
+        parameters = parse(sys.argv[1:] if arguments is None else arguments)
+        # Blocks are behind Prefect's API: with them, the flow itself finds what is wrong.
+        if parameters.plan_only or not (parameters.credentials or parameters.storage_credentials):
+            plan = asyncio.run(check(parameters))
+            if parameters.plan_only:
+                print_plan(estimate_of(plan, parameters))
+                return 0
         return _run(topn, parameters)
     except TopnError as error:
         print(f"topn: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
+    except AzureError as error:
+        print(f"topn: the run cannot go on: {brief(error)}", file=sys.stderr)  # noqa: T201
+        return 1
     except TerminationSignal:
         print("topn: terminated; what the run had made is released", file=sys.stderr)  # noqa: T201
         return TERMINATED
@@ -89,8 +116,6 @@ def _run(topn: Flow[..., Any], parameters: Parameters) -> int:
             results = asyncio.run(topn(parameters))
         except FilesFailed as error:
             results, failure = error.results, error
-        except AzureError as error:  # a step's own retries did not help
-            raise RunFailed(f"The run cannot go on: {brief(error)}.") from error
         assert isinstance(results, Results)
         end = datetime.now().replace(microsecond=0)
         console.out.print()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
 
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tasks.estimate import Estimate, estimate
+from tasks.plan import Plan
 from tasks.release import Keep
 
 SAMPLE_INPUTS = ["data/taskdata1.txt", "data/taskdata2.txt", "data/taskdata3.txt"]
@@ -22,32 +26,30 @@ class Parameters(BaseModel):
     inputs: list[str] = Field(
         default=SAMPLE_INPUTS,
         min_length=1,
-        description="Files to count: paths, or patterns such as 'texts/*.txt'.",
+        description="Files to count: paths, patterns such as 'texts/*.txt', or az://CONTAINER/PREFIX for blobs.",
     )
     words: int = Field(default=3, ge=1, le=10_000, description="How many top words of each file to list.")
-    pool_id: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="An existing pool to use, which is left alone; without it the run makes a pool and deletes it.",
+    nodes: int = Field(default=1, ge=0, le=1000, description="How many dedicated nodes the run's own pool has.")
+    spot_nodes: int = Field(
+        default=0, ge=0, le=1000, description="How many spot nodes beside them: cheaper, and Azure may take them away."
     )
+    task_slots: int = Field(default=1, ge=1, le=256, description="How many files a node counts at a time.")
+    vm_size: str = Field(default="STANDARD_D2S_V3", pattern=r"^\w+$", description="VM size of the nodes.")
     image: str = Field(
         default="canonical:ubuntu-24_04-lts:server",
         pattern=r"^[^:\s]+:[^:\s]+:[^:\s]+$",
         description="PUBLISHER:OFFER:SKU of the nodes' image; Batch must list it as verified.",
     )
-    vm_size: str = Field(default="STANDARD_D2S_V3", pattern=r"^\w+$", description="VM size of the nodes.")
-    nodes: int = Field(default=1, ge=1, le=1000, description="How many nodes the run's own pool has.")
+    pool_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="An existing pool to use, which is left alone; without it the run makes a pool and deletes it.",
+    )
     timeout_minutes: float = Field(
-        default=20,
-        gt=0,
-        le=LONGEST_TIMEOUT_MINUTES,
-        description="How long to wait for all files to be counted.",
+        default=20, gt=0, le=LONGEST_TIMEOUT_MINUTES, description="How long to wait for all files to be counted."
     )
     delay_seconds: float = Field(
-        default=0,
-        ge=0,
-        le=86_400,
-        description="Let each Batch task wait before it counts, to watch long tasks.",
+        default=0, ge=0, le=86_400, description="Let each Batch task wait before it counts, to watch long tasks."
     )
     keep: Keep = Field(
         default="nothing",
@@ -57,6 +59,37 @@ class Parameters(BaseModel):
         default=None,
         pattern=RUN_KEY,
         max_length=40,
-        description="A name for the run, part of its resources' names; without it one is made from the flow run's id.",
+        description="A name for the run, part of its resources' names; without it, one from the flow run's id.",
+    )
+    plan_only: bool = Field(default=False, description="Say what the run would do and cost, and create nothing.")
+    price_per_hour: float | None = Field(
+        default=None, ge=0, description="Price of a dedicated node for an hour, for the cost in plan and report."
+    )
+    spot_price_per_hour: float | None = Field(default=None, ge=0, description="Price of a spot node for an hour.")
+    credentials: str | None = Field(
+        default=None, description="Name of an Azure Batch Credentials block; without it, environment variables."
+    )
+    storage_credentials: str | None = Field(
+        default=None, description="Name of prefect-azure's Azure Blob Storage Credentials block, for the storage."
     )
     outputs: str = Field(default="outputs", min_length=1, description="Local folder for the results.")
+
+    @model_validator(mode="after")
+    def _some_node(self) -> Self:
+        if self.pool_id is None and self.nodes + self.spot_nodes == 0:
+            raise ValueError("nodes and spot_nodes are both 0, and no existing pool is named")
+        return self
+
+
+def estimate_of(plan: Plan, parameters: Parameters) -> Estimate:
+    """What a run with these parameters would do and cost."""
+    return estimate(
+        plan,
+        pool_id=parameters.pool_id,
+        vm_size=parameters.vm_size,
+        nodes=parameters.nodes,
+        spot_nodes=parameters.spot_nodes,
+        task_slots=parameters.task_slots,
+        price_per_hour=parameters.price_per_hour,
+        spot_price_per_hour=parameters.spot_price_per_hour,
+    )

@@ -4,14 +4,16 @@
 
     python -m flows.topn INPUT... [options]
 
-Requires the environment variables that tasks/settings.py reads; `make run` sets them for a local stack.
+Requires the accounts that tasks/settings.py reads from the environment, or a credentials block that the parameters
+name; `make run` sets up a local stack.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import timedelta
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from azure.core.exceptions import AzureError
@@ -20,16 +22,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Completed, Failed
+from tasks.pictures import Picture, draw
 
-from flows.parameters import Parameters
-from tasks import batch_tasks, containers, inputs, job, monitor, pool, release, report, results
+from flows.parameters import Parameters, estimate_of
+from tasks import batch_tasks, containers, estimate, inputs, job, monitor, outputs, pool, release, report, results
+from tasks.blocks import load_settings
 from tasks.clients import Clients, check_reachable, open_clients
 from tasks.errors import FilesFailed, RunFailed, brief
 from tasks.plan import InputFile, Plan, make_plan
-from tasks.results import Results
+from tasks.results import Counted, Results
 from tasks.run import Run
-from tasks.settings import Settings
 
 # The job outlives the monitoring by this, and the SAS the job by an hour: a task that Batch still starts can
 # always fetch its file and deliver its result.
@@ -38,48 +41,61 @@ SAS_MARGIN = timedelta(hours=1)
 
 
 @flow(name="topn")
-async def topn(parameters: Parameters = Parameters()) -> Results | State[Results]:  # noqa: B008 - frozen
+async def topn(parameters: Parameters = Parameters()) -> Results | State[Results] | State[None]:  # noqa: B008 - frozen
     """Count the top words of each input file on a pool of Azure Batch nodes; delete what was made for it.
 
     Returns the results, or a Failed state whose exception is FilesFailed with the results of all other files.
     Raises TopnError.
     """
     run = Run.of(flow_run.id or "", parameters.run_key)
-    async with open_clients(Settings.from_environment()) as clients:
+    settings = await load_settings(dict(os.environ), parameters.credentials, parameters.storage_credentials)
+    async with open_clients(settings) as clients:
         plan = await prepare(clients, parameters)
-        folder = results.prepare_folder(Path(parameters.outputs), run)
+        if parameters.plan_only:
+            await estimate.log_plan(estimate_of(plan, parameters))
+            return Completed(message="Planned only: nothing was created.")
+        folder = outputs.prepare_folder(Path(parameters.outputs), run)
+        created, failure = datetime.now(UTC), None
         try:
-            counted = await count(clients, run, plan, parameters, folder)
+            counted, failure = await count(clients, run, plan, parameters, folder)
+        except (RunFailed, AzureError) as error:
+            failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
+            counted = results.nothing_counted(run, plan, failure)
         finally:
             # A cancelled flow still gets here; the shield keeps a second cancellation from cutting it short.
-            left_behind = await asyncio.shield(asyncio.ensure_future(give_back(clients, run, parameters.keep)))
-    counted.left_behind = left_behind
-    saved = counted.save(folder)
-    results.point_latest(folder)
-    get_run_logger().info("Results of %d files are in %s", len(counted.files), saved.parent)
-    if counted.failed:
-        error = FilesFailed(counted)
-        return Failed(message=str(error), data=error)
-    if unreleased := release.unreleased(run, parameters.keep, left_behind):
-        raise RunFailed(f"All files are counted, but these could not be deleted: {', '.join(unreleased)}.")
-    return counted
+            remains = await asyncio.shield(asyncio.ensure_future(give_back(clients, run, parameters.keep)))
+    counted.results.left_behind = remains.left_behind
+    counted.results.save(folder)
+    outputs.point_latest(folder)
+    bill = None if parameters.pool_id else bill_of(parameters, created)
+    await report.log_report(run, plan, counted, pictures_of(counted), bill, remains.deleting)
+    get_run_logger().info("Results of %d files are in %s", len(counted.results.files), folder)
+    return end(counted.results, failure, release.unreleased(run, parameters.keep, remains.left_behind))
 
 
 @task(name="plan", cache_policy=NO_CACHE)
 async def prepare(clients: Clients, parameters: Parameters) -> Plan:
     """Find the inputs and ask both services whether they are there, before anything is made. Raises BadInput."""
-    plan = await asyncio.to_thread(make_plan, parameters.inputs, parameters.words)
     await check_reachable(clients)
+    plan = await make_plan(parameters.inputs, parameters.words, clients.blobs)
     if parameters.pool_id:
         await pool.check_pool(clients, parameters.pool_id)
     else:
         await pool.find_image(clients, parameters.image)
-    get_run_logger().info("Counting %d files, %d bytes", len(plan.files), plan.size_bytes)
+    logger = get_run_logger()
+    logger.info("Counting %d files, %d bytes", len(plan.files), plan.size_bytes)
+    for what, much in estimate_of(plan, parameters).lines() if parameters.plan_only else ():
+        logger.info("  %-20s %s", what, much)
     return plan
 
 
-async def count(clients: Clients, run: Run, plan: Plan, parameters: Parameters, folder: Path) -> Results:
-    """Steps 1 to 7. Raises RunFailed where the run cannot go on; one file's failure is a part of the results."""
+async def count(
+    clients: Clients, run: Run, plan: Plan, parameters: Parameters, folder: Path
+) -> tuple[Counted, RunFailed | None]:
+    """Steps 1 to 7: what was counted, and what ended the watching early.
+
+    Raises RunFailed where the run cannot go on; one file's failure is a part of the results.
+    """
     timeout = timedelta(minutes=parameters.timeout_minutes)
     sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
     await containers.create_containers(clients, run)
@@ -92,6 +108,8 @@ async def count(clients: Clients, run: Run, plan: Plan, parameters: Parameters, 
             image=parameters.image,
             vm_size=parameters.vm_size,
             nodes=parameters.nodes,
+            spot_nodes=parameters.spot_nodes,
+            task_slots=parameters.task_slots,
             lifetime=sas_lifetime,
         )
     await job.create_job(clients, run, parameters.pool_id or run.pool_id, timeout + JOB_MARGIN)
@@ -106,11 +124,12 @@ async def count(clients: Clients, run: Run, plan: Plan, parameters: Parameters, 
     watched = monitor.Monitor(clients.batch, run.job_id, (file.batch_task_id for file in plan.files), timeout)
     failure = await watch(watched, plan)
     counted = await results.download_results(clients, run, plan, watched, folder)
-    counted.save(folder)
-    await report.log_results(counted)
-    if failure:
-        raise failure
-    return counted
+    counted.results.save(folder)
+    await report.log_results(counted.results)
+    pictures = pictures_of(counted)
+    report.save_pictures(folder, pictures)
+    await report.try_log_output(clients, run, pictures)
+    return counted, failure
 
 
 async def watch(watched: monitor.Monitor, plan: Plan) -> RunFailed | None:
@@ -140,7 +159,7 @@ async def watch(watched: monitor.Monitor, plan: Plan) -> RunFailed | None:
     return job_watch.result()
 
 
-async def give_back(clients: Clients, run: Run, keep: release.Keep) -> list[str]:
+async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.Remains:
     """Steps 8 and 9: delete job, pool and containers as far as `keep` has it; return what is left behind.
 
     Each is tried, whatever becomes of the others.
@@ -156,12 +175,41 @@ async def give_back(clients: Clients, run: Run, keep: release.Keep) -> list[str]
         except AzureError as error:
             get_run_logger().error("Could not delete the %s of run %s: %s", name, run.key, brief(error))
     try:
-        left_behind = await release.find_left_behind(clients, run)
+        remains = await release.find_remains(clients, run)
     except AzureError as error:
-        left_behind = [f"unknown: {brief(error)}"]
-    if left_behind:
-        get_run_logger().info("Left behind: %s", ", ".join(left_behind))
-    return left_behind
+        remains = release.Remains([f"unknown: {brief(error)}"], [])
+    if remains.left_behind:
+        get_run_logger().info("Left behind: %s", ", ".join(remains.left_behind))
+    return remains
+
+
+def end(counted: Results, failure: RunFailed | None, unreleased: list[str]) -> Results | State[Results]:
+    """The flow's result or Failed state. Raises RunFailed where the run as a whole failed."""
+    if failure:
+        raise failure
+    if counted.failed:
+        error = FilesFailed(counted)
+        return Failed(message=str(error), data=error)
+    if unreleased:
+        raise RunFailed(f"All files are counted, but these could not be deleted: {', '.join(unreleased)}.")
+    return counted
+
+
+def pictures_of(counted: Counted) -> dict[str, Picture]:
+    """The pictures of a run, by name."""
+    return draw(counted.spans, counted.results.overall.words)
+
+
+def bill_of(parameters: Parameters, created: datetime) -> report.Bill:
+    """What the run's own pool was there for, until now."""
+    return report.Bill(
+        nodes=parameters.nodes,
+        spot_nodes=parameters.spot_nodes,
+        created=created,
+        released=datetime.now(UTC),
+        price_per_hour=parameters.price_per_hour,
+        spot_price_per_hour=parameters.spot_price_per_hour,
+    )
 
 
 if __name__ == "__main__":

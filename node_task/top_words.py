@@ -31,6 +31,7 @@ from collections import Counter
 from typing import BinaryIO
 
 FORMAT = 1  # of the JSON result; part of a result's key
+LISTED = 500  # words in the JSON result, at the least: the more, the surer the top words over all files
 BLOCK_BYTES = 64 * 1024  # 16-64 KiB measured best: the block and its tokens stay in the processor's cache
 LONGEST_WORD_BYTES = 64 * 1024
 
@@ -108,6 +109,10 @@ class WordCount:
                     if stripped:
                         self.words[stripped] += count
 
+    def first_left_out(self, number: int) -> int:
+        """The count of the most frequent word that `top(number)` leaves out; 0 when it leaves none out."""
+        return self.top(number + 1)[-1][1] if len(self.words) > number else 0
+
     def top(self, number: int) -> list[tuple[str, int]]:
         """The `number` most frequent words: [(word, count), ...]."""
         return heapq.nsmallest(number, self.words.items(), key=lambda item: (-item[1], item[0]))
@@ -172,19 +177,27 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def results(options: argparse.Namespace, count: WordCount, seconds: float) -> list[tuple[str, bytes, str]]:
-    """The two results as (name, content, content type); the JSON last, as it is the evidence of success."""
-    top, place = count.top(options.words), where()
+def results(
+    options: argparse.Namespace, count: WordCount, started: float, counted: float
+) -> list[tuple[str, bytes, str]]:
+    """The two results as (name, content, content type); the JSON last, as it is the evidence of success.
+
+    `started` and `counted` are seconds since 1970, by the node's clock.
+    """
+    top, place, listed = count.top(options.words), where(), max(options.words, LISTED)
     record = {
         "format": FORMAT,
         "key": options.key,
         "num_words": options.words,
         "words": top,
+        "listed": count.top(listed),
+        "first_left_out": count.first_left_out(listed),
         "total_words": sum(count.words.values()),
         "distinct_words": len(count.words),
         "overlong_words": count.overlong_words,
         "bytes": count.bytes,
-        "seconds": round(seconds, 3),
+        "started": round(started, 3),
+        "counted": round(counted, 3),
         **place,
     }
     return [
@@ -206,7 +219,7 @@ def main() -> int:
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the node's locale is
     options = parse_arguments()
     time.sleep(options.delay_seconds)
-    started = time.monotonic()
+    started = time.time()
     count = WordCount()
     try:
         with pathlib.Path(options.file).open("rb", buffering=0) as stream:
@@ -214,7 +227,7 @@ def main() -> int:
     except OSError as error:
         print(f"cannot read {options.file}: {error.strerror}", file=sys.stderr)
         return EXIT_INPUT
-    for name, content, content_type in results(options, count, time.monotonic() - started):
+    for name, content, content_type in results(options, count, started, time.time()):
         pathlib.Path(name).write_bytes(content)
         if name.endswith(".txt"):
             print(content.decode("utf-8"))

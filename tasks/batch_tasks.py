@@ -10,6 +10,7 @@ from prefect import get_run_logger, task
 
 from tasks.clients import Clients
 from tasks.errors import RunFailed, TryAgain
+from tasks.inputs import blob_of
 from tasks.plan import InputFile, Plan
 from tasks.pool import SCRIPT, SCRIPT_ON_NODE, in_shell
 from tasks.retries import STEP
@@ -37,7 +38,10 @@ async def add_batch_tasks(
         EnvironmentSetting(name="TOPN_BLOB_ENDPOINT", value=clients.settings.blob_endpoint),
         EnvironmentSetting(name="TOPN_OUTPUT_SAS", value=output_sas),
     ]
-    script = [] if script_on_node else [await _resource_file(clients, run.application_container, SCRIPT, lifetime)]
+    script = []
+    if not script_on_node:
+        url = await clients.blob_read_url(run.application_container, SCRIPT, lifetime)
+        script = [ResourceFile(http_url=url, file_path=SCRIPT)]
     for start in range(0, len(plan.files), COLLECTION):
         batch_tasks = [
             BatchTaskCreateOptions(
@@ -45,7 +49,9 @@ async def add_batch_tasks(
                 display_name=file.name[:1024],
                 command_line=command_line(run, plan, file, script_on_node=script_on_node, delay_seconds=delay_seconds),
                 resource_files=[
-                    await _resource_file(clients, run.input_container, file.key, lifetime, INPUT_ON_NODE),
+                    ResourceFile(
+                        http_url=await clients.blob_read_url(*blob_of(run, file), lifetime), file_path=INPUT_ON_NODE
+                    ),
                     *script,
                 ],
                 environment_settings=environment,
@@ -63,14 +69,6 @@ def command_line(run: Run, plan: Plan, file: InputFile, *, script_on_node: bool,
         f"set -e; python3 {script} {INPUT_ON_NODE} --words {plan.num_words} --key {file.key}"
         f" --output-container {run.output_container}{delay}"
     )
-
-
-async def _resource_file(
-    clients: Clients, container: str, blob: str, lifetime: timedelta, file_path: str | None = None
-) -> ResourceFile:
-    sas = await clients.blob_read_sas(container, blob, lifetime)
-    url = f"{clients.settings.blob_endpoint}/{container}/{blob}?{sas}"
-    return ResourceFile(http_url=url, file_path=file_path or blob)
 
 
 async def _add(clients: Clients, job_id: str, batch_tasks: Sequence[BatchTaskCreateOptions]) -> None:

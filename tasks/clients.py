@@ -39,10 +39,10 @@ class Clients:
         self.blobs = blobs
         self._delegation_key: UserDelegationKey | None = None
 
-    async def blob_read_sas(self, container: str, blob: str, lifetime: timedelta) -> str:
-        """A SAS that reads this one blob, for `lifetime` from now."""
+    async def blob_read_url(self, container: str, blob: str, lifetime: timedelta) -> str:
+        """The URL of this one blob with a SAS that reads it, for `lifetime` from now."""
         expiry = datetime.now(UTC) + lifetime
-        return generate_blob_sas(
+        sas = generate_blob_sas(
             self.settings.storage_account,
             container,
             blob,
@@ -52,6 +52,7 @@ class Clients:
             expiry=expiry,
             protocol=self._protocol,
         )
+        return f"{self.blobs.get_blob_client(container, blob).url}?{sas}"
 
     async def container_write_sas(self, container: str, lifetime: timedelta) -> str:
         """A SAS that creates and writes blobs in this one container, for `lifetime` from now."""

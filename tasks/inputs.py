@@ -11,6 +11,7 @@ from prefect import get_run_logger, task
 from tasks.clients import Clients
 from tasks.concurrency import for_each
 from tasks.errors import RunFailed
+from tasks.files import Blob
 from tasks.plan import InputFile
 from tasks.retries import STEP
 from tasks.run import Run
@@ -27,14 +28,26 @@ async def upload_script(clients: Clients, run: Run, script: Path) -> None:
 
 @task(name="upload inputs", **STEP)
 async def upload_inputs(clients: Clients, run: Run, files: Iterable[InputFile]) -> None:
-    """Upload each input into the input container under its key: any file name will do, identical files once."""
+    """Upload the local inputs into the input container under their keys: any file name will do, identical files once.
+
+    Files that are in Blob Storage already stay where they are.
+    """
     logger = get_run_logger()
+    local = {file.key: (file, file.place) for file in files if isinstance(file.place, Path)}
 
-    async def upload(file: InputFile) -> None:
+    async def upload(one: tuple[InputFile, Path]) -> None:
+        file, path = one
         logger.info("Uploading file %s to container [%s]...", file.name, run.input_container)
-        await _upload(clients, run.input_container, file.key, file.path)
+        await _upload(clients, run.input_container, file.key, path)
 
-    await for_each(upload, {file.key: file for file in files}.values(), AT_ONCE)
+    await for_each(upload, local.values(), AT_ONCE)
+
+
+def blob_of(run: Run, file: InputFile) -> tuple[str, str]:
+    """(container, name) of the blob that holds an input file, uploaded or not."""
+    if isinstance(file.place, Blob):
+        return file.place.container, file.place.name
+    return run.input_container, file.key
 
 
 async def _upload(clients: Clients, container: str, name: str, path: Path) -> None:

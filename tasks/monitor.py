@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from azure.batch.aio import BatchClient
 from azure.batch.models import BatchTask, BatchTaskCounts, BatchTaskExecutionResult
@@ -18,12 +18,13 @@ from prefect.states import Failed
 from tasks.clients import Clients
 from tasks.errors import RunFailed, TopnError
 from tasks.plan import InputFile
+from tasks.progress import Progress
 from tasks.retries import STEP
 
 INTERVAL = timedelta(seconds=1)
 LISTING_TICKS = 10
 STDERR_TAIL_BYTES = 2000
-COMPLETED_FIELDS = ["id", "executionInfo", "nodeInfo"]
+COMPLETED_FIELDS = ["id", "creationTime", "executionInfo", "nodeInfo"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,19 @@ class Outcome:
     """How a Batch task ended."""
 
     node_id: str
-    seconds: float  # from the start of its last attempt to its end
     exit_code: int | None  # None: it never ran
+    added: datetime
+    started: datetime | None  # of its last attempt: when its node began to fetch its files
+    ended: datetime | None
+    retries: int = 0  # after exits other than 0
+    requeues: int = 0  # after its node had left
     failure: str | None = None  # its class, see `failure_class`; None: it succeeded
     message: str = ""  # Batch's own words for the failure
+
+    @property
+    def seconds(self) -> float:
+        """From the start of its last attempt to its end."""
+        return (self.ended - self.started).total_seconds() if self.started and self.ended else 0.0
 
 
 class Monitor:
@@ -60,6 +70,7 @@ class Monitor:
         then anyway: counts may lag behind (Batch's documentation of Get Task Counts), the listing does not.
         """
         counts = BatchTaskCounts(active=len(self._waiting), running=0, completed=0, succeeded=0, failed=0)
+        progress = Progress(len(self._outcomes))
         ticks = itertools.count(1)
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -68,6 +79,7 @@ class Monitor:
                     if latest != counts:
                         counts = latest
                         log_counts(counts, len(self._outcomes))
+                        await progress.show(counts)
                     known = len(self._outcomes) - len(self._waiting)
                     if counts.completed > known or next(ticks) % LISTING_TICKS == 0:
                         await self._collect()
@@ -110,17 +122,22 @@ def log_counts(counts: BatchTaskCounts, total: int) -> None:
 def read_outcome(batch_task: BatchTask) -> Outcome:
     """What a completed Batch task says of its end."""
     execution, node = batch_task.execution_info, batch_task.node_info
-    assert execution is not None  # selected, and completed
-    seconds = 0.0
-    if execution.start_time and execution.end_time:
-        seconds = (execution.end_time - execution.start_time).total_seconds()
-    outcome = Outcome(node.node_id or "" if node else "", seconds, execution.exit_code)
+    assert execution is not None and batch_task.creation_time is not None  # selected, and completed
+    outcome = Outcome(
+        node_id=node.node_id or "" if node else "",
+        exit_code=execution.exit_code,
+        added=batch_task.creation_time,
+        started=execution.start_time,
+        ended=execution.end_time,
+        retries=execution.retry_count,
+        requeues=execution.requeue_count,
+    )
     if execution.result == BatchTaskExecutionResult.SUCCESS:
         return outcome
     info = execution.failure_info
     code = info.code or "" if info else ""
     message = info.message or code if info else "the task failed"
-    return Outcome(outcome.node_id, seconds, execution.exit_code, failure_class(code), message)
+    return replace(outcome, failure=failure_class(code), message=message)
 
 
 def failure_class(code: str) -> str:

@@ -45,11 +45,23 @@ def in_shell(commands: str) -> str:
 
 
 @task(name="pool", **STEP)
-async def create_pool(clients: Clients, run: Run, *, image: str, vm_size: str, nodes: int, lifetime: timedelta) -> None:
+async def create_pool(
+    clients: Clients,
+    run: Run,
+    *,
+    image: str,
+    vm_size: str,
+    nodes: int,
+    spot_nodes: int,
+    task_slots: int,
+    lifetime: timedelta,
+) -> None:
     """Create the run's pool, whose start task checks Python and stages the script that step 2 uploaded.
 
     Args:
         image: "publisher:offer:sku".
+        spot_nodes: cheaper, and Azure may take them away; their tasks then run elsewhere.
+        task_slots: Batch tasks at once on each node.
         lifetime: how long nodes may start; the script's SAS lives as long.
 
     Raises:
@@ -58,12 +70,13 @@ async def create_pool(clients: Clients, run: Run, *, image: str, vm_size: str, n
     """
     get_run_logger().info("Creating pool [%s]...", run.pool_id)
     chosen = await find_image(clients, image)
-    sas = await clients.blob_read_sas(run.application_container, SCRIPT, lifetime)
-    script_url = f"{clients.settings.blob_endpoint}/{run.application_container}/{SCRIPT}?{sas}"
+    script_url = await clients.blob_read_url(run.application_container, SCRIPT, lifetime)
     pool = BatchPoolCreateOptions(
         id=run.pool_id,
         vm_size=vm_size,
         target_dedicated_nodes=nodes,
+        target_low_priority_nodes=spot_nodes,
+        task_slots_per_node=task_slots,
         virtual_machine_configuration=VirtualMachineConfiguration(
             image_reference=chosen.image_reference, node_agent_sku_id=chosen.node_agent_sku_id
         ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Literal
 
 from azure.batch.models import BatchJobState, BatchPoolState
@@ -60,29 +62,35 @@ async def delete_containers(clients: Clients, run: Run, keep: Keep) -> None:
             pass
 
 
+@dataclass(frozen=True)
+class Remains:
+    """What of a run is still there, such as "pool topn-x-g1"."""
+
+    left_behind: list[str]
+    deleting: list[str]  # on its way: Batch takes minutes over nodes
+
+
 @task(name="left behind", **STEP)
-async def find_left_behind(clients: Clients, run: Run) -> list[str]:
-    """What of the run still exists, such as "pool topn-x-g1"; what is being deleted counts as gone."""
-    found = []
-    try:
+async def find_remains(clients: Clients, run: Run) -> Remains:
+    """Ask for each thing that the run may have made."""
+    remains = Remains([], [])
+
+    def note(what: str, deleting: bool) -> None:
+        (remains.deleting if deleting else remains.left_behind).append(what)
+
+    with contextlib.suppress(ResourceNotFoundError):
         job = await clients.batch.get_job(run.job_id)
-        if run.owns(job.metadata) and job.state != BatchJobState.DELETING:
-            found.append(f"job {run.job_id}")
-    except ResourceNotFoundError:
-        pass
-    try:
+        if run.owns(job.metadata):
+            note(f"job {run.job_id}", job.state == BatchJobState.DELETING)
+    with contextlib.suppress(ResourceNotFoundError):
         pool = await clients.batch.get_pool(run.pool_id)
-        if run.owns(pool.metadata) and pool.state != BatchPoolState.DELETING:
-            found.append(f"pool {run.pool_id}")
-    except ResourceNotFoundError:
-        pass
+        if run.owns(pool.metadata):
+            note(f"pool {run.pool_id}", pool.state == BatchPoolState.DELETING)
     for name in run.containers:
-        try:
+        with contextlib.suppress(ResourceNotFoundError):
             if await owns_container(clients, run, name):
-                found.append(f"container {name}")
-        except ResourceNotFoundError:
-            pass
-    return found
+                note(f"container {name}", False)
+    return remains
 
 
 def unreleased(run: Run, keep: Keep, left_behind: list[str]) -> list[str]:

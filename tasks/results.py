@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +16,14 @@ from tasks.clients import Clients
 from tasks.concurrency import for_each
 from tasks.errors import RunFailed, TopnError, brief
 from tasks.monitor import Monitor, Outcome, stderr_tail
+from tasks.outputs import write_output
+from tasks.overall import Overall, OverallWords
 from tasks.plan import FORMAT, InputFile, Plan
 from tasks.retries import STEP
 from tasks.run import Run
+from tasks.timeline import Span
 
 AT_ONCE = 16  # downloads
-LONGEST_NAME_BYTES = 255  # of a file, on the file systems people use
 
 WordCounts = list[tuple[str, Annotated[int, Field(ge=1)]]]
 
@@ -33,8 +35,12 @@ class NodeResult(BaseModel):
     key: str
     num_words: int
     words: WordCounts
+    listed: WordCounts  # at least `words`, and more for the merge over all files
+    first_left_out: Annotated[int, Field(ge=0)]
     total_words: int
     distinct_words: int
+    started: datetime  # of the counting, by the node's clock
+    counted: datetime
 
 
 class FileResult(BaseModel):
@@ -73,6 +79,7 @@ class Results(BaseModel):
     num_words: int
     files: list[FileResult]
     failed: list[FailedFile]
+    overall: OverallWords
     left_behind: list[str] = []
 
     def save(self, folder: Path) -> Path:
@@ -84,48 +91,104 @@ class Results(BaseModel):
         return path
 
 
+@dataclass(frozen=True)
+class Counted:
+    """The results of a run, and how it came to them."""
+
+    results: Results
+    spans: list[Span]  # one per Batch task that has ended
+    retries: int = 0
+    requeues: int = 0
+
+
+def nothing_counted(run: Run, plan: Plan, cause: Exception) -> Counted:
+    """What there is when the run could not go on."""
+    failed = [FailedFile(name=file.name, failure="run", exit_code=None, message=str(cause)) for file in plan.files]
+    overall = Overall().top(plan.num_words)
+    return Counted(Results(run_key=run.key, num_words=plan.num_words, files=[], failed=failed, overall=overall), [])
+
+
 @task(name="results", **STEP)
-async def download_results(clients: Clients, run: Run, plan: Plan, monitor: Monitor, folder: Path) -> Results:
+async def download_results(clients: Clients, run: Run, plan: Plan, monitor: Monitor, folder: Path) -> Counted:
     """Download each file's result to `folder`/NAME_OUTPUT.txt, once it is checked; tell why the others have none.
 
     Raises RunFailed when the folder cannot be written.
     """
     get_run_logger().info("Downloading all files from container [%s]...", run.output_container)
-    counted: dict[str, FileResult] = {}
-    failed: dict[str, FailedFile] = {}
+    download = Download(clients, run, plan, monitor, folder)
+    await for_each(download.take, plan.files, AT_ONCE)
+    return download.counted()
 
-    async def download(file: InputFile) -> None:
-        outcome = None
+
+class Download:
+    """Takes the results one by one."""
+
+    def __init__(self, clients: Clients, run: Run, plan: Plan, monitor: Monitor, folder: Path) -> None:
+        self._clients, self._run, self._plan, self._monitor, self._folder = clients, run, plan, monitor, folder
+        self._files: dict[str, FileResult] = {}
+        self._failed: dict[str, FailedFile] = {}
+        self._overall = Overall()
+        self._spans: list[Span] = []
+        self._outcomes: list[Outcome] = []
+
+    async def take(self, file: InputFile) -> None:
+        """Download one file's result, or find out why there is none. Raises RunFailed when it cannot be written."""
         try:
-            outcome = await monitor.outcome(file.batch_task_id)
-            if outcome.failure:
-                failed[file.name] = await _failed_file(clients, monitor.job_id, file, outcome)
-                return
-            result, text = await _download(clients, run, plan, file)
-        except TopnError as error:
-            late = outcome is None
-            failed[file.name] = FailedFile(
-                name=file.name,
-                failure="timeout" if late else "result",
-                exit_code=outcome.exit_code if outcome else None,
-                message="not counted within the run's timeout" if late else str(error),
+            outcome = await self._monitor.outcome(file.batch_task_id)
+        except TopnError:
+            self._failed[file.name] = FailedFile(
+                name=file.name, failure="timeout", exit_code=None, message="not counted within the run's timeout"
             )
             return
-        await asyncio.to_thread(_write, folder, file.name, text)
-        counted[file.name] = FileResult(
+        self._outcomes.append(outcome)
+        result = None
+        if outcome.failure:
+            self._failed[file.name] = await _failed_file(self._clients, self._monitor.job_id, file, outcome)
+        else:
+            result = await self._take_result(file, outcome)
+        if outcome.started and outcome.ended:
+            self._spans.append(
+                Span(
+                    name=file.name,
+                    node_id=outcome.node_id,
+                    added=outcome.added,
+                    started=outcome.started,
+                    counting=result and result.started,
+                    counted=result and result.counted,
+                    ended=outcome.ended,
+                    failed=file.name in self._failed,
+                )
+            )
+
+    async def _take_result(self, file: InputFile, outcome: Outcome) -> NodeResult | None:
+        try:
+            result, text = await _download(self._clients, self._run, self._plan, file)
+        except RunFailed as error:
+            self._failed[file.name] = FailedFile(
+                name=file.name, failure="result", exit_code=outcome.exit_code, message=str(error)
+            )
+            return None
+        await asyncio.to_thread(write_output, self._folder, file.name, text)
+        self._overall.add(result.listed, result.first_left_out)
+        self._files[file.name] = FileResult(
             name=file.name,
             node=outcome.node_id,
             seconds=round(outcome.seconds, 3),
             **result.model_dump(include={"key", "words", "total_words", "distinct_words"}),
         )
+        return result
 
-    await for_each(download, plan.files, AT_ONCE)
-    return Results(
-        run_key=run.key,
-        num_words=plan.num_words,
-        files=[counted[file.name] for file in plan.files if file.name in counted],
-        failed=[failed[file.name] for file in plan.files if file.name in failed],
-    )
+    def counted(self) -> Counted:
+        """All that was taken, in the plan's order."""
+        results = Results(
+            run_key=self._run.key,
+            num_words=self._plan.num_words,
+            files=[self._files[file.name] for file in self._plan.files if file.name in self._files],
+            failed=[self._failed[file.name] for file in self._plan.files if file.name in self._failed],
+            overall=self._overall.top(self._plan.num_words),
+        )
+        retries = sum(outcome.retries for outcome in self._outcomes)
+        return Counted(results, self._spans, retries, sum(outcome.requeues for outcome in self._outcomes))
 
 
 async def _download(clients: Clients, run: Run, plan: Plan, file: InputFile) -> tuple[NodeResult, bytes]:
@@ -161,45 +224,3 @@ async def _failed_file(clients: Clients, job_id: str, file: InputFile, outcome: 
         message=outcome.message,
         stderr_tail=tail,
     )
-
-
-def output_name(name: str) -> str:
-    """Where a file's result goes below the run's folder: NAME_OUTPUT.txt, shortened where no file system takes it."""
-    path = Path(name + "_OUTPUT.txt")
-    if len(os.fsencode(path.name)) <= LONGEST_NAME_BYTES:
-        return str(path)
-    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    room = LONGEST_NAME_BYTES - len(f"~{digest}_OUTPUT.txt")
-    short = os.fsencode(Path(name).name)[:room].decode("utf-8", "ignore")
-    return str(path.with_name(f"{short}~{digest}_OUTPUT.txt"))
-
-
-def prepare_folder(outputs: Path, run: Run) -> Path:
-    """The run's folder OUTPUTS/RUN_KEY, made now, so that a run whose results could not be kept never starts.
-
-    Raises RunFailed when it cannot be made.
-    """
-    folder = outputs / run.key
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFailed(f"The folder {folder} for the results cannot be made: {error.strerror}.") from None
-    return folder
-
-
-def point_latest(folder: Path) -> None:
-    """Let OUTPUTS/latest point at this run's folder; it points at some whole run at any moment."""
-    link = folder.parent / "latest"
-    passing = folder.parent / f".latest-{folder.name}"
-    passing.unlink(missing_ok=True)
-    passing.symlink_to(folder.name, target_is_directory=True)
-    passing.replace(link)
-
-
-def _write(folder: Path, name: str, text: bytes) -> None:
-    path = folder / output_name(name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text)
-    except OSError as error:
-        raise RunFailed(f"The result {path} cannot be written: {error.strerror}.") from error

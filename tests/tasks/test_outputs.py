@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.results import output_name, point_latest
+from tasks.outputs import output_name, point_latest
 
 
 def test_a_result_is_named_after_its_file() -> None:

@@ -1,0 +1,105 @@
+"""What a run would do and cost, before it does: `plan_only`, and `python -m flows.topn plan INPUT...`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.plan import Plan
+
+PLAN_ARTIFACT = "topn-plan"
+
+# What the estimate assumes; docs/operations.md says so too.
+NODE_START_MINUTES = (2.0, 8.0)  # until a new node has booted and run its start task
+TASK_OVERHEAD_SECONDS = (1.0, 5.0)  # Batch's scheduling and the fetching of a file (Azure/Batch#58: 2-5 s)
+COUNTED_MIB_PER_SECOND = (15.0, 5.0)  # by one process of the node task, on a core of its own or a shared one
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A run's work and price; pairs are (low, high)."""
+
+    files: int
+    bytes: int
+    uploads: int  # of files that are not in Blob Storage yet, identical ones once
+    batch_tasks: int
+    pool: str
+    nodes: int
+    slots: int  # of all nodes together
+    batch_calls: int
+    storage_calls: int
+    node_hours: tuple[float, float]
+    cost: tuple[float, float] | None  # in the currency of the prices
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The plan as (what, how much), for people."""
+        low, high = self.node_hours
+        rows = [
+            ("files", f"{self.files:,} ({self.bytes:,} bytes)"),
+            ("to upload", f"{self.uploads:,} files"),
+            ("Batch tasks to add", f"{self.batch_tasks:,}"),
+            ("pool", self.pool),
+            ("task slots", f"{self.slots:,}"),
+            ("API calls", f"about {self.batch_calls:,} to Batch, {self.storage_calls:,} to Storage"),
+            ("node-hours", f"{low:.2f} to {high:.2f}"),
+        ]
+        if self.cost:
+            rows.append(("cost of the nodes", f"{self.cost[0]:.2f} to {self.cost[1]:.2f}"))
+        return rows
+
+
+def estimate(
+    plan: Plan,
+    *,
+    pool_id: str | None,
+    vm_size: str,
+    nodes: int,
+    spot_nodes: int,
+    task_slots: int,
+    price_per_hour: float | None,
+    spot_price_per_hour: float | None,
+) -> Estimate:
+    """Estimate a run of this plan. The nodes of a pool that the user named are not counted as the run's cost."""
+    files, all_nodes = len(plan.files), nodes + spot_nodes
+    slots = max(1, all_nodes * task_slots)
+    rounds = -(-files // slots)
+    seconds = [
+        rounds * overhead + plan.size_bytes / 2**20 / rate / slots
+        for overhead, rate in zip(TASK_OVERHEAD_SECONDS, COUNTED_MIB_PER_SECOND, strict=True)
+    ]
+    hours = [0.0, 0.0]
+    if not pool_id:
+        hours = [start / 60 + second / 3600 for start, second in zip(NODE_START_MINUTES, seconds, strict=True)]
+    cost = None
+    if price_per_hour is not None or spot_price_per_hour is not None:
+        rate = nodes * (price_per_hour or 0) + spot_nodes * (spot_price_per_hour or 0)
+        cost = (hours[0] * rate, hours[1] * rate)
+    uploads = len({file.key for file in plan.files if isinstance(file.place, type(plan.script))})
+    own_pool = f"its own: {nodes} {vm_size}" + (f" and {spot_nodes} spot" if spot_nodes else "")
+    return Estimate(
+        files=files,
+        bytes=plan.size_bytes,
+        uploads=uploads,
+        batch_tasks=files,
+        pool=f"{pool_id} (named: left alone, and it has no lease)" if pool_id else own_pool,
+        nodes=all_nodes,
+        slots=slots,
+        # Images, pool, job, their release; collections; counts each second and a listing now and then.
+        batch_calls=12 + -(-files // 100) + int(seconds[1] * 1.5),
+        # Containers and script; the node's fetch and two uploads, and two downloads, per file.
+        storage_calls=12 + uploads + 5 * files,
+        node_hours=(hours[0] * all_nodes, hours[1] * all_nodes),
+        cost=cost,
+    )
+
+
+@task(name="log plan", cache_policy=NO_CACHE)
+async def log_plan(planned: Estimate) -> None:
+    """Keep the plan as an artifact."""
+    rows = "".join(f"| {what} | {much} |\n" for what, much in planned.lines())
+    await acreate_markdown_artifact(
+        key=PLAN_ARTIFACT, markdown=f"# Plan\n\nNothing was created.\n\n| what | how much |\n|---|---|\n{rows}"
+    )

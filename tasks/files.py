@@ -1,0 +1,139 @@
+"""The input files of a run: found on this machine or in Blob Storage, named, and keyed by what is in them."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.storage.blob.aio import BlobServiceClient
+
+from tasks.errors import BadInput, brief
+
+SCHEME = "az://"  # az://CONTAINER/PREFIX: the blobs of a container whose names begin with a prefix
+BLOCK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob that is in the cloud already. Its ETag changes whenever its content does."""
+
+    container: str
+    name: str
+    etag: str
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.container}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an input file is, and what stands for its content in its result's key."""
+
+    place: Path | Blob
+    parts: tuple[str, ...]  # its whole path, each part safe as a file's name
+    size_bytes: int
+    content: str
+
+
+async def find_sources(inputs: Iterable[str], blobs: BlobServiceClient) -> list[Source]:
+    """The files that paths, globs and az://container/prefix name, each once, in order. Raises BadInput."""
+    found: dict[Path | Blob, Source] = {}
+    for pattern in inputs:
+        if pattern.startswith(SCHEME):
+            for source in await _listed(pattern, blobs):
+                found[source.place] = source
+            continue
+        for match in _matches(pattern):
+            path = Path(os.path.abspath(match))  # noqa: PTH100 - resolve() would make one file of two symlinks
+            if path not in found:
+                found[path] = _local(path)
+    if not found:
+        raise BadInput("There is no input: name at least one file or pattern.")
+    return list(found.values())
+
+
+async def _listed(pattern: str, blobs: BlobServiceClient) -> list[Source]:
+    container, _, prefix = pattern.removeprefix(SCHEME).partition("/")
+    if not container:
+        raise BadInput(f"{pattern} names no container: it must be {SCHEME}CONTAINER/PREFIX.")
+    try:
+        listing = blobs.get_container_client(container).list_blobs(name_starts_with=prefix or None)
+        # Names that end in a slash are folders as some tools mark them: empty blobs.
+        listed = [blob async for blob in listing if not blob.name.endswith("/")]
+    except ResourceNotFoundError:
+        raise BadInput(f"{pattern}: there is no container {container} in {blobs.account_name}.") from None
+    except HttpResponseError as error:
+        reader = "the identity needs the role Storage Blob Data Reader" if error.status_code == 403 else "it answered"
+        raise BadInput(f"{pattern} cannot be listed in {blobs.account_name}: {reader} ({brief(error)}).") from None
+    if not listed:
+        raise BadInput(f"{pattern}: no blob begins with this prefix.")
+    return [
+        Source(
+            Blob(container, blob.name, blob.etag),
+            (SCHEME, container, *map(_safe, blob.name.split("/"))),
+            blob.size,
+            f"{blobs.account_name}\n{container}\n{blob.name}\n{blob.etag}",
+        )
+        for blob in listed
+    ]
+
+
+def _safe(part: str) -> str:
+    """A part of a blob's name as a file's name: what a file system takes for something else is %-encoded."""
+    if part in ("", ".", ".."):
+        return part.replace(".", "%2E") or "%2F"
+    return part.replace("\0", "%00")
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    path = Path(pattern).expanduser()
+    if path.exists() or path.is_symlink():  # a name with * or [ in it, as it stands
+        yield path
+        return
+    if not glob.has_magic(pattern):
+        raise BadInput(f"{pattern}: there is no such file.")
+    # Like a shell's, a pattern speaks of files: the folders that it matches too are passed over.
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    files = [match for match in map(Path, matches) if not match.is_dir()]
+    if not files:
+        raise BadInput(f"{pattern}: no file matches this pattern.")
+    yield from files
+
+
+def _local(path: Path) -> Source:
+    """A file on this machine, read once for its SHA-256. Raises BadInput."""
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise BadInput(f"{path} is a folder: name files, or a pattern such as '{path}/*'.")
+        if not stat.S_ISREG(mode):
+            raise BadInput(f"{path} is not a regular file.")
+        with path.open("rb") as stream:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+                size_bytes += len(block)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
+    # Bytes that are no UTF-8 are shown as \xHH.
+    parts = tuple(os.fsencode(part).decode("utf-8", "backslashreplace") for part in path.parts)
+    return Source(path, parts, size_bytes, digest.hexdigest())
+
+
+def relative_names(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """Names relative to the deepest folder that all paths share. Raises BadInput when two would have one name."""
+    folders = [path[:-1] for path in paths]
+    shared = len(os.path.commonprefix(folders))  # of the tuples: whole parts, not characters
+    names: set[str] = set()
+    for path in paths:
+        name = "/".join(path[shared:])
+        if name in names:
+            raise BadInput(f"{name} would name two inputs: rename one of them.")
+        names.add(name)
+    return ["/".join(path[shared:]) for path in paths]

@@ -5,15 +5,31 @@ PYTHON ?= python3
 INPUTS ?= data/taskdata1.txt data/taskdata2.txt data/taskdata3.txt
 WORDS ?= 3
 
+PREFECT_PORT ?= 4200
+AZURITE_PORT ?= 10000
+BATCH_PORT ?= 10100
+
 venv := .venv
 python := $(venv)/bin/python
 ready := $(venv)/.ready
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run test check format lock setup clean help
+.PHONY: run up nightly down blocks test check format lock setup clean help
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
+
+up: setup  ## start the local stack: Prefect with its UI, Azurite, the emulator, a worker
+	@$(python) -m deployments.local up --prefect-port $(PREFECT_PORT) --azurite-port $(AZURITE_PORT) --batch-port $(BATCH_PORT)
+
+nightly: setup  ## run topn/nightly on the local stack, and watch it
+	@$(python) -m deployments.local nightly
+
+down: setup  ## stop the local stack
+	@$(python) -m deployments.local down
+
+blocks: $(ready)  ## register the type of the credentials block with the Prefect server that PREFECT_API_URL names
+	$(venv)/bin/prefect block register --module tasks.blocks
 
 test: setup  ## run all tests, against the emulator and Azurite
 	$(python) -m pytest $(TESTS)
@@ -49,7 +65,7 @@ $(azurite): deployments/azurite/package-lock.json $(ready)
 
 lock: $(ready)  ## resolve the direct dependencies of pyproject.toml anew
 	@$(python) -m venv .local/lock && .local/lock/bin/pip install --quiet uv
-	UV_SYSTEM_CERTS=1 .local/lock/bin/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
+	UV_SYSTEM_CERTS=1 .local/lock/bin/uv pip compile --upgrade --no-strip-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-package topn --no-annotate --no-header requirements.in -o requirements.lock
 
 clean:  ## remove results and the local state (not the installed packages)

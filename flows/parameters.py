@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.estimate import Estimate, estimate
 from tasks.plan import Plan
@@ -73,6 +73,13 @@ class Parameters(BaseModel):
         default=None, description="Name of prefect-azure's Azure Blob Storage Credentials block, for the storage."
     )
     outputs: str = Field(default="outputs", min_length=1, description="Local folder for the results.")
+
+    @field_validator("run_key")
+    @classmethod
+    def _not_latest(cls, run_key: str | None) -> str | None:
+        if run_key == "latest":
+            raise ValueError("outputs/latest is the name of the newest run: choose another")
+        return run_key
 
     @model_validator(mode="after")
     def _some_node(self) -> Self:

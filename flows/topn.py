@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,14 +24,15 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from tasks.pictures import Picture, draw
 
 from flows.parameters import Parameters, estimate_of
+from flows.preflight import preflight
 from tasks import batch_tasks, containers, estimate, inputs, job, monitor, outputs, pool, release, report, results
 from tasks.blocks import load_settings
-from tasks.clients import Clients, check_reachable, open_clients
+from tasks.clients import Clients, open_clients
+from tasks.concurrency import to_the_end
 from tasks.errors import FilesFailed, RunFailed, brief
-from tasks.plan import InputFile, Plan, make_plan
+from tasks.plan import InputFile, Plan
 from tasks.results import Counted, Results
 from tasks.run import Run
 
@@ -38,6 +40,8 @@ from tasks.run import Run
 # always fetch its file and deliver its result.
 JOB_MARGIN = timedelta(minutes=10)
 SAS_MARGIN = timedelta(hours=1)
+# For each step of the release, with its retries: a service that does not answer must not hold up the others' release.
+RELEASE_TIMEOUT = timedelta(minutes=1)
 
 
 @flow(name="topn")
@@ -62,26 +66,20 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
             failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
             counted = results.nothing_counted(run, plan, failure)
         finally:
-            # A cancelled flow still gets here; the shield keeps a second cancellation from cutting it short.
-            remains = await asyncio.shield(asyncio.ensure_future(give_back(clients, run, parameters.keep)))
+            remains = await to_the_end(give_back(clients, run, parameters.keep))
     counted.results.left_behind = remains.left_behind
     counted.results.save(folder)
     outputs.point_latest(folder)
     bill = None if parameters.pool_id else bill_of(parameters, created)
-    await report.log_report(run, plan, counted, pictures_of(counted), bill, remains.deleting)
+    await report.log_report(run, plan, counted, bill, remains.deleting)
     get_run_logger().info("Results of %d files are in %s", len(counted.results.files), folder)
     return end(counted.results, failure, release.unreleased(run, parameters.keep, remains.left_behind))
 
 
 @task(name="plan", cache_policy=NO_CACHE)
 async def prepare(clients: Clients, parameters: Parameters) -> Plan:
-    """Find the inputs and ask both services whether they are there, before anything is made. Raises BadInput."""
-    await check_reachable(clients)
-    plan = await make_plan(parameters.inputs, parameters.words, clients.blobs)
-    if parameters.pool_id:
-        await pool.check_pool(clients, parameters.pool_id)
-    else:
-        await pool.find_image(clients, parameters.image)
+    """Find out what there is to do, and whether it can be done, before anything is made. Raises BadInput."""
+    plan = await preflight(clients, parameters)
     logger = get_run_logger()
     logger.info("Counting %d files, %d bytes", len(plan.files), plan.size_bytes)
     for what, much in estimate_of(plan, parameters).lines() if parameters.plan_only else ():
@@ -126,9 +124,9 @@ async def count(
     counted = await results.download_results(clients, run, plan, watched, folder)
     counted.results.save(folder)
     await report.log_results(counted.results)
-    pictures = pictures_of(counted)
-    report.save_pictures(folder, pictures)
-    await report.try_log_output(clients, run, pictures)
+    counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
+    report.save_pictures(folder, counted.pictures)
+    await report.try_log_output(clients, run, counted.pictures)
     return counted, failure
 
 
@@ -150,13 +148,18 @@ async def watch(watched: monitor.Monitor, plan: Plan) -> RunFailed | None:
     async def watch_file(file: InputFile) -> None:
         # Its failure is this task run's state; the results step reads the same outcome from the monitor.
         with contextlib.suppress(FailedRun):
-            await monitor.count_file.with_options(task_run_name=file.name)(watched, file)
+            await monitor.count_file.with_options(task_run_name=literal(file.name))(watched, file)
 
     async with asyncio.TaskGroup() as group:
         job_watch = group.create_task(watch_job())
         for file in plan.files:
             group.create_task(watch_file(file))
     return job_watch.result()
+
+
+def literal(name: str) -> str:
+    """A name that Prefect, which formats it with the task's arguments, leaves as it is."""
+    return name.replace("{", "{{").replace("}", "}}")
 
 
 async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.Remains:
@@ -171,21 +174,26 @@ async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.R
     }
     for name, step in steps.items() if keep != "everything" else ():
         try:
-            await step()
-        except AzureError as error:
+            async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()):
+                await step()
+        except (AzureError, TimeoutError) as error:
             get_run_logger().error("Could not delete the %s of run %s: %s", name, run.key, brief(error))
     try:
-        remains = await release.find_remains(clients, run)
-    except AzureError as error:
-        remains = release.Remains([f"unknown: {brief(error)}"], [])
+        async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()):
+            remains = await release.find_remains(clients, run)
+    except (AzureError, TimeoutError) as error:
+        remains = release.Remains([f"perhaps all of run {run.key} ({brief(error)})"], [])
     if remains.left_behind:
         get_run_logger().info("Left behind: %s", ", ".join(remains.left_behind))
+    else:
+        get_run_logger().info("Nothing is left behind")
     return remains
 
 
 def end(counted: Results, failure: RunFailed | None, unreleased: list[str]) -> Results | State[Results]:
     """The flow's result or Failed state. Raises RunFailed where the run as a whole failed."""
     if failure:
+        failure.results = counted
         raise failure
     if counted.failed:
         error = FilesFailed(counted)
@@ -193,11 +201,6 @@ def end(counted: Results, failure: RunFailed | None, unreleased: list[str]) -> R
     if unreleased:
         raise RunFailed(f"All files are counted, but these could not be deleted: {', '.join(unreleased)}.")
     return counted
-
-
-def pictures_of(counted: Counted) -> dict[str, Picture]:
-    """The pictures of a run, by name."""
-    return draw(counted.spans, counted.results.overall.words)
 
 
 def bill_of(parameters: Parameters, created: datetime) -> report.Bill:

@@ -46,6 +46,8 @@ WHITE_SPACE = re.compile(
     rb"[\t-\r\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80"
 )
 
+CUT_WHITE_SPACE_BYTES = 2  # how much of white space, which is three bytes at most, a block may end with
+
 
 class WordCount:
     """The exact number of times each word occurs in a file, read once in blocks.
@@ -74,7 +76,7 @@ class WordCount:
             if skipping:
                 end = WHITE_SPACE.search(pending + block)
                 if end is None:
-                    pending = (pending + block)[-2:]  # white space is at most three bytes and may be cut
+                    pending = (pending + block)[-CUT_WHITE_SPACE_BYTES:]
                     block = stream.read(BLOCK_BYTES)
                     continue
                 block = (pending + block)[end.start() :]
@@ -93,10 +95,10 @@ class WordCount:
         """Count what is complete in a token with no ASCII white space for 64 KiB; return (rest, skipping)."""
         *complete, last = WHITE_SPACE.split(pending)
         tokens.update(piece for piece in complete if piece)
-        if len(last) <= LONGEST_WORD_BYTES:
-            return last, False
+        if len(last) - CUT_WHITE_SPACE_BYTES <= LONGEST_WORD_BYTES:
+            return last, False  # its last bytes may be the beginning of white space
         self.overlong_words += 1
-        return last[-2:], True
+        return last[-CUT_WHITE_SPACE_BYTES:], True
 
     def _finish(self, tokens: Counter[bytes]) -> None:
         for token, count in tokens.items():

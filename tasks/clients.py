@@ -10,7 +10,7 @@ from typing import Any
 
 from azure.batch.aio import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, DeserializationError, HttpResponseError
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob import (
     BlobSasPermissions,
@@ -28,6 +28,8 @@ CLOCK_SKEW = timedelta(minutes=15)  # between this clock and the cloud's, as Azu
 
 # The SDK logs a traceback for each answer without a body, such as HEAD's 404, which is no error here.
 logging.getLogger("azure.batch").setLevel(logging.ERROR)
+# It tells of each credential that it tries in vain; what matters is whether one works in the end.
+logging.getLogger("azure.identity").setLevel(logging.ERROR)
 
 
 class Clients:
@@ -111,15 +113,21 @@ async def check_reachable(clients: Clients) -> None:
     settings = clients.settings
     try:
         await anext(clients.batch.list_supported_images(max_results=1, **once), None)
-    except AzureError as error:
+    except (AzureError, ValueError) as error:
         raise BadInput(_unreachable("Azure Batch", settings.batch_endpoint, "AZURE_BATCH", error)) from error
     try:
         await anext(clients.blobs.list_containers(results_per_page=1, **once), None)
-    except AzureError as error:
+    except (AzureError, ValueError, DeserializationError) as error:
         raise BadInput(_unreachable("Blob Storage", settings.blob_endpoint, "AZURE_STORAGE", error)) from error
 
 
-def _unreachable(service: str, endpoint: str, variables: str, error: AzureError) -> str:
+def _unreachable(service: str, endpoint: str, variables: str, error: Exception) -> str:
+    if not isinstance(error, AzureError):
+        return f"What answers at {endpoint} is not {service}."
+    if isinstance(error, ClientAuthenticationError) and error.status_code is None:
+        return (
+            f"{variables}_ACCOUNT's key is not set, and Entra ID gives no token for {service}: log in, or set the key."
+        )
     if isinstance(error, HttpResponseError) and error.status_code in (401, 403):
         return (
             f"{service} at {endpoint} refuses the credentials ({error.status_code}): check {variables}_ACCOUNT "

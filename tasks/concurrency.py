@@ -1,12 +1,13 @@
-"""Many calls at once, but only so many."""
+"""Many calls at once, but only so many; and work that is done to its end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 async def for_each(call: Callable[[Item], Awaitable[None]], items: Iterable[Item], at_once: int) -> None:
@@ -28,3 +29,22 @@ async def for_each(call: Callable[[Item], Awaitable[None]], items: Iterable[Item
         for taker in takers:
             taker.cancel()
         await asyncio.gather(*takers, return_exceptions=True)
+
+
+async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """Await work that must be done to its end, also in a flow that is being cancelled, and cancelled again.
+
+    A cancellation that arrives meanwhile is raised when the work is done.
+    """
+    ending = asyncio.ensure_future(work)
+    cancellation = None
+    while not ending.done():
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError as cancelled:
+            if ending.cancelled():
+                raise
+            cancellation = cancelled
+    if cancellation:
+        raise cancellation
+    return ending.result()

@@ -30,7 +30,9 @@ class BadInput(TopnError):
 
 
 class RunFailed(TopnError):
-    """The run cannot go on."""
+    """The run cannot go on; `results` has what was counted until then, if it came that far."""
+
+    results: Results | None = None
 
 
 class TryAgain(RunFailed):
@@ -40,6 +42,8 @@ class TryAgain(RunFailed):
 class FilesFailed(RunFailed):
     """Some files were not counted; `results` has all that were, and why the others were not."""
 
+    results: Results
+
     def __init__(self, results: Results) -> None:
         self.results = results
         first, total = results.failed[0], len(results.failed) + len(results.files)
@@ -47,10 +51,15 @@ class FilesFailed(RunFailed):
         super().__init__(f"{len(results.failed)} of {total} files failed: {first.sentence}{more}.")
 
 
-def brief(error: AzureError) -> str:
-    """An error of Azure's clients on one line: status and code, or what became of the connection."""
+def brief(error: AzureError | TimeoutError) -> str:
+    """An error of Azure's clients on one line: status, code and details, or what became of the connection."""
     if isinstance(error, HttpResponseError) and error.status_code is not None:
-        return f"{error.status_code} {error_code(error) or error.reason}"
+        # Batch names the property at fault in a list of key and value.
+        values = getattr(error.error, "values_property", None) or ()
+        details = ", ".join(f"{pair.key}: {pair.value}" for pair in values)
+        return f"{error.status_code} {error_code(error) or error.reason}{f' ({details})' if details else ''}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     return str(error.message).splitlines()[0]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +50,8 @@ async def find_sources(inputs: Iterable[str], blobs: BlobServiceClient) -> list[
             for source in await _listed(pattern, blobs):
                 found[source.place] = source
             continue
-        for match in _matches(pattern):
-            path = Path(os.path.abspath(match))  # noqa: PTH100 - resolve() would make one file of two symlinks
-            if path not in found:
-                found[path] = _local(path)
+        for source in await asyncio.to_thread(_local_files, pattern, found.keys()):
+            found[source.place] = source
     if not found:
         raise BadInput("There is no input: name at least one file or pattern.")
     return list(found.values())
@@ -76,7 +75,7 @@ async def _listed(pattern: str, blobs: BlobServiceClient) -> list[Source]:
     return [
         Source(
             Blob(container, blob.name, blob.etag),
-            (SCHEME, container, *map(_safe, blob.name.split("/"))),
+            (SCHEME, container, *map(safe_part, blob.name.split("/"))),
             blob.size,
             f"{blobs.account_name}\n{container}\n{blob.name}\n{blob.etag}",
         )
@@ -84,16 +83,26 @@ async def _listed(pattern: str, blobs: BlobServiceClient) -> list[Source]:
     ]
 
 
-def _safe(part: str) -> str:
+def safe_part(part: str) -> str:
     """A part of a blob's name as a file's name: what a file system takes for something else is %-encoded."""
     if part in ("", ".", ".."):
         return part.replace(".", "%2E") or "%2F"
     return part.replace("\0", "%00")
 
 
+def _local_files(pattern: str, known: Container[Path | Blob]) -> list[Source]:
+    # abspath, as resolve() would make one file of two symlinks.
+    paths = [Path(os.path.abspath(match)) for match in _matches(pattern)]  # noqa: PTH100
+    return [_local(path) for path in paths if path not in known]
+
+
 def _matches(pattern: str) -> Iterator[Path]:
-    path = Path(pattern).expanduser()
-    if path.exists() or path.is_symlink():  # a name with * or [ in it, as it stands
+    try:
+        path = Path(pattern).expanduser()
+        as_it_stands = path.exists() or path.is_symlink()  # perhaps with * or [ in its name
+    except (OSError, RuntimeError, ValueError) as error:  # too long; nobody's home; a NUL
+        raise BadInput(f"{pattern} cannot be a file's name: {getattr(error, 'strerror', None) or error}.") from None
+    if as_it_stands:
         yield path
         return
     if not glob.has_magic(pattern):
@@ -128,8 +137,11 @@ def _local(path: Path) -> Source:
 
 def relative_names(paths: Sequence[tuple[str, ...]]) -> list[str]:
     """Names relative to the deepest folder that all paths share. Raises BadInput when two would have one name."""
-    folders = [path[:-1] for path in paths]
-    shared = len(os.path.commonprefix(folders))  # of the tuples: whole parts, not characters
+    shared = 0
+    for level in zip(*(path[:-1] for path in paths), strict=False):
+        if len(set(level)) > 1:
+            break
+        shared += 1
     names: set[str] = set()
     for path in paths:
         name = "/".join(path[shared:])

@@ -19,17 +19,19 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.clients import Clients
 from tasks.errors import brief
-from tasks.pictures import Picture
+from tasks.pictures import Picture, top_words_chart
 from tasks.plan import Plan
 from tasks.results import Counted, FailedFile, Results
 from tasks.retries import STEP
 from tasks.run import Run
+from tasks.timeline import timeline
 
 RESULTS_ARTIFACT = "topn-results"
 REPORT_ARTIFACT = "topn-report"
 FAILURES_ARTIFACT = "topn-failures"
 OUTPUT_ARTIFACT = "topn-output"
 
+LONGEST_CHART = 25  # bars that stay readable
 LONGEST_TABLE = 1000  # rows: an artifact is one row of Prefect's database
 
 # By class of failure (tasks/monitor.py), for who has to act.
@@ -121,20 +123,16 @@ async def log_output(clients: Clients, run: Run, pictures: Mapping[str, Picture]
 
 
 @task(name="report", cache_policy=NO_CACHE)
-async def log_report(
-    run: Run, plan: Plan, counted: Counted, pictures: Mapping[str, Picture], bill: Bill | None, deleting: Sequence[str]
-) -> None:
+async def log_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, deleting: Sequence[str]) -> None:
     """Log the report of a run, its pictures in it."""
     await acreate_markdown_artifact(
         key=REPORT_ARTIFACT,
-        markdown=write_report(run, plan, counted, pictures, bill, deleting),
+        markdown=write_report(run, plan, counted, bill, deleting),
         description=f"Report of run {run.key}",
     )
 
 
-def write_report(
-    run: Run, plan: Plan, counted: Counted, pictures: Mapping[str, Picture], bill: Bill | None, deleting: Sequence[str]
-) -> str:
+def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, deleting: Sequence[str]) -> str:
     """The report as Markdown."""
     results = counted.results
     words = sum(file.total_words for file in results.files)
@@ -160,13 +158,22 @@ def write_report(
         _sureness(results) + "\n",
         "| word | count |\n|---|---:|\n"
         + "".join(f"| {_cell(word)} | {count:,} |\n" for word, count in results.overall.words),
-        *(f"![{name}]({picture.data_uri()})\n" for name, picture in pictures.items()),
+        *(f"![{name}]({picture.data_uri()})\n" for name, picture in counted.pictures.items()),
     ]
     if results.failed:
         parts += ["## Failures\n", *(_failure_section(failed) for failed in results.failed[:50])]
         if len(results.failed) > 50:
             parts.append(f"{len(results.failed) - 50:,} more are in the artifact {FAILURES_ARTIFACT}.\n")
     return "\n".join(parts)
+
+
+def draw(counted: Counted) -> dict[str, Picture]:
+    """The top words of all files, and the way of each Batch task, by the pictures' names."""
+    words = counted.results.overall.words
+    return {
+        "top-words": top_words_chart(words[:LONGEST_CHART], f"Top {len(words[:LONGEST_CHART])} words of all files"),
+        "timeline": timeline(counted.spans),
+    }
 
 
 def save_pictures(folder: Path, pictures: Mapping[str, Picture]) -> None:

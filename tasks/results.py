@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from tasks.errors import RunFailed, TopnError, brief
 from tasks.monitor import Monitor, Outcome, stderr_tail
 from tasks.outputs import write_output
 from tasks.overall import Overall, OverallWords
+from tasks.pictures import Picture
 from tasks.plan import FORMAT, InputFile, Plan
 from tasks.retries import STEP
 from tasks.run import Run
@@ -39,6 +41,8 @@ class NodeResult(BaseModel):
     first_left_out: Annotated[int, Field(ge=0)]
     total_words: int
     distinct_words: int
+    overlong_words: int
+    bytes: int
     started: datetime  # of the counting, by the node's clock
     counted: datetime
 
@@ -51,6 +55,7 @@ class FileResult(BaseModel):
     words: WordCounts
     total_words: int
     distinct_words: int
+    overlong_words: int  # of more than 64 KiB: counted here and nowhere else
     node: str
     seconds: float
 
@@ -99,6 +104,7 @@ class Counted:
     spans: list[Span]  # one per Batch task that has ended
     retries: int = 0
     requeues: int = 0
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 def nothing_counted(run: Run, plan: Plan, cause: Exception) -> Counted:
@@ -110,10 +116,7 @@ def nothing_counted(run: Run, plan: Plan, cause: Exception) -> Counted:
 
 @task(name="results", **STEP)
 async def download_results(clients: Clients, run: Run, plan: Plan, monitor: Monitor, folder: Path) -> Counted:
-    """Download each file's result to `folder`/NAME_OUTPUT.txt, once it is checked; tell why the others have none.
-
-    Raises RunFailed when the folder cannot be written.
-    """
+    """Download each file's result to `folder`/NAME_OUTPUT.txt, once it is checked; tell why the others have none."""
     get_run_logger().info("Downloading all files from container [%s]...", run.output_container)
     download = Download(clients, run, plan, monitor, folder)
     await for_each(download.take, plan.files, AT_ONCE)
@@ -132,7 +135,7 @@ class Download:
         self._outcomes: list[Outcome] = []
 
     async def take(self, file: InputFile) -> None:
-        """Download one file's result, or find out why there is none. Raises RunFailed when it cannot be written."""
+        """Download one file's result, or find out why there is none."""
         try:
             outcome = await self._monitor.outcome(file.batch_task_id)
         except TopnError:
@@ -163,18 +166,18 @@ class Download:
     async def _take_result(self, file: InputFile, outcome: Outcome) -> NodeResult | None:
         try:
             result, text = await _download(self._clients, self._run, self._plan, file)
+            await asyncio.to_thread(write_output, self._folder, file.name, text)
         except RunFailed as error:
             self._failed[file.name] = FailedFile(
                 name=file.name, failure="result", exit_code=outcome.exit_code, message=str(error)
             )
             return None
-        await asyncio.to_thread(write_output, self._folder, file.name, text)
         self._overall.add(result.listed, result.first_left_out)
         self._files[file.name] = FileResult(
             name=file.name,
             node=outcome.node_id,
             seconds=round(outcome.seconds, 3),
-            **result.model_dump(include={"key", "words", "total_words", "distinct_words"}),
+            **result.model_dump(include={"key", "words", "total_words", "distinct_words", "overlong_words"}),
         )
         return result
 
@@ -207,6 +210,8 @@ async def _download(clients: Clients, run: Run, plan: Plan, file: InputFile) -> 
         raise RunFailed(f"the result is damaged: {error.errors()[0]['msg']}") from None
     if (result.format, result.key, result.num_words) != (FORMAT, file.key, plan.num_words):
         raise RunFailed("the result is not this file's: its format, key or number of words differs")
+    if result.bytes != file.size_bytes:
+        raise RunFailed(f"the file changed during the run: it had {file.size_bytes} bytes, {result.bytes} were counted")
     return result, text
 
 

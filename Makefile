@@ -14,7 +14,7 @@ python := $(venv)/bin/python
 ready := $(venv)/.ready
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test check format lock setup clean help
+.PHONY: run up nightly down blocks test test-ui screenshots check format lock setup clean help
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -32,7 +32,13 @@ blocks: $(ready)  ## register the type of the credentials block with the Prefect
 	$(venv)/bin/prefect block register --module tasks.blocks
 
 test: setup  ## run all tests, against the emulator and Azurite
-	$(python) -m pytest $(TESTS)
+	$(python) -m pytest $(or $(TESTS),--ignore=tests/ui)
+
+test-ui: setup  ## run the tests in a browser (Debian: apt install chromium chromium-driver)
+	$(python) -m pytest tests/ui
+
+screenshots: setup  ## take the README's pictures anew
+	TOPN_SCREENSHOTS=docs/images $(python) -m pytest -q tests/ui
 
 check: $(ready)  ## formatting, lint, types, and who imports whom
 	$(venv)/bin/ruff format --check .

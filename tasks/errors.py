@@ -42,10 +42,8 @@ class TryAgain(RunFailed):
 class FilesFailed(RunFailed):
     """Some files were not counted; `results` has all that were, and why the others were not."""
 
-    results: Results
-
     def __init__(self, results: Results) -> None:
-        self.results = results
+        self.results: Results | None = results
         first, total = results.failed[0], len(results.failed) + len(results.files)
         more = f", and {len(results.failed) - 1} more" if len(results.failed) > 1 else ""
         super().__init__(f"{len(results.failed)} of {total} files failed: {first.sentence}{more}.")

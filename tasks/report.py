@@ -31,6 +31,7 @@ REPORT_ARTIFACT = "topn-report"
 FAILURES_ARTIFACT = "topn-failures"
 OUTPUT_ARTIFACT = "topn-output"
 
+LONGEST_LIST = 50  # failed files told one by one
 LONGEST_CHART = 25  # bars that stay readable
 LONGEST_TABLE = 1000  # rows: an artifact is one row of Prefect's database
 
@@ -151,19 +152,17 @@ def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, dele
         rows.append(("cost of the nodes, at the most", "no price given" if bill.cost is None else f"{bill.cost:.2f}"))
     rows.append(("left behind", ", ".join(results.left_behind) or "nothing"))
     rows.append(("being deleted", ", ".join(deleting) or "nothing"))
+    words_of = "the files that were counted" if results.failed else "all files"
     parts = [
         f"# Run {run.key}\n",
-        "| | |\n|---|---|\n" + "".join(f"| {what} | {_cell(much)} |\n" for what, much in rows),
-        f"## Top {results.num_words} words of all files\n",
+        "| what | how much |\n|---|---|\n" + "".join(f"| {what} | {_cell(much)} |\n" for what, much in rows),
+        *_failure_sections(results.failed),
+        f"## Top {results.num_words} words of {words_of}\n",
         _sureness(results) + "\n",
+        *(f"![{name}]({picture.data_uri()})\n" for name, picture in counted.pictures.items()),
         "| word | count |\n|---|---:|\n"
         + "".join(f"| {_cell(word)} | {count:,} |\n" for word, count in results.overall.words),
-        *(f"![{name}]({picture.data_uri()})\n" for name, picture in counted.pictures.items()),
     ]
-    if results.failed:
-        parts += ["## Failures\n", *(_failure_section(failed) for failed in results.failed[:50])]
-        if len(results.failed) > 50:
-            parts.append(f"{len(results.failed) - 50:,} more are in the artifact {FAILURES_ARTIFACT}.\n")
     return "\n".join(parts)
 
 
@@ -212,6 +211,15 @@ def _failure(failed: FailedFile) -> dict[str, str]:
         "stderr": failed.stderr_tail,
         "what to do": WHAT_TO_DO.get(failed.failure, ""),
     }
+
+
+def _failure_sections(failed: Sequence[FailedFile]) -> list[str]:
+    if not failed:
+        return []
+    sections = ["## Failures\n", *(_failure_section(one) for one in failed[:LONGEST_LIST])]
+    if len(failed) > LONGEST_LIST:
+        sections.append(f"{len(failed) - LONGEST_LIST:,} more are in the artifact {FAILURES_ARTIFACT}.\n")
+    return sections
 
 
 def _failure_section(failed: FailedFile) -> str:

@@ -229,6 +229,7 @@ async def test_one_file_fails_and_all_others_are_kept(clients: Clients, texts: P
     with pytest.raises(FilesFailed) as caught:
         await running
     results = caught.value.results
+    assert results is not None
     assert [file.name for file in results.files] == ["good"]
     (failed,) = results.failed
     assert (failed.name, failed.failure, failed.exit_code) == ("bad", "exit_code", 3)

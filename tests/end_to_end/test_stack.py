@@ -1,0 +1,168 @@
+"""`make up`, `prefect deployment run topn/nightly --watch`, `make down`: as a user types them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import Artifact
+
+from tests.conftest import naive_top, until
+from tests.local_stack import ROOT, LocalStack, local, start_stack
+
+SAMPLES = sorted((ROOT / "data").glob("*.txt"))
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def stack_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """One stack for this module's tests, in their order."""
+    stack = start_stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.wait_until_up()
+        yield stack
+    finally:
+        stack.process.send_signal(signal.SIGINT)
+        stack.process.wait(timeout=60)
+    assert stack.processes() == []
+
+
+async def artifacts_of(api: PrefectClient, flow_run: UUID) -> dict[str, Artifact]:
+    found = await api.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
+    return {str(artifact.key): artifact for artifact in found}
+
+
+async def last_run(api: PrefectClient):
+    runs = await api.read_flow_runs()
+    return max((run for run in runs if run.start_time), key=lambda run: str(run.start_time))
+
+
+async def test_a_nightly_run_ends_completed_with_all_its_artifacts(stack_up: LocalStack) -> None:
+    done = stack_up.prefect("deployment", "run", "topn/nightly", "--watch")
+    assert done.returncode == 0, done.stdout + done.stderr + stack_up.said
+    async with PrefectClient(stack_up.api) as api:
+        run = await last_run(api)
+        assert run.state is not None
+        assert run.state.is_completed()
+        filter = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+
+        async def recorded() -> bool:
+            names = {task_run.name for task_run in await api.read_task_runs(flow_run_filter=filter)}
+            return {sample.name for sample in SAMPLES} <= names
+
+        await until(recorded, "each file has its task run")
+        artifacts = await artifacts_of(api, run.id)
+    assert {"topn-results", "topn-report", "topn-progress", "topn-output"} == set(artifacts)
+    rows = {row["file"]: row for row in json.loads(str(artifacts["topn-results"].data))}
+    for sample in SAMPLES:
+        top = naive_top(sample.read_bytes(), 10)
+        assert rows[sample.name]["top words"] == ", ".join(f"{word} ({count})" for word, count in top)
+    everything = naive_top(b" ".join(sample.read_bytes() for sample in SAMPLES), 10)
+    assert rows["ALL FILES"]["top words"] == ", ".join(f"{word} ({count})" for word, count in everything)
+    report = str(artifacts["topn-report"].data)
+    assert report.count("data:image/svg+xml;base64,") == 2
+    assert "| left behind | nothing |" in report
+    assert "sig=" not in report + str(artifacts["topn-output"].data)
+    assert artifacts["topn-progress"].data == 100
+
+
+async def test_a_second_nightly_run_at_the_same_time_is_refused_not_queued(stack_up: LocalStack) -> None:
+    slow = json.dumps({"inputs": ["az://topn-inputs/nightly/"], "delay_seconds": 4})
+    first = stack_up.prefect("deployment", "run", "topn/nightly", "--param", f"parameters={slow}")
+    assert first.returncode == 0, first.stderr
+    async with PrefectClient(stack_up.api) as api:
+
+        async def running() -> bool:
+            state = (await last_run(api)).state
+            return bool(state and state.is_running())
+
+        await until(running, "the first run is running")
+        second = stack_up.prefect("deployment", "run", "topn/nightly", "--watch")
+        assert second.returncode == 1
+        assert "Cancelled" in second.stdout
+
+        async def over() -> bool:
+            state = (await last_run(api)).state
+            return bool(state and state.is_completed())
+
+        await until(over, "the first run, undisturbed, has completed")
+
+
+async def test_parameters_out_of_range_are_refused_before_a_run_exists(stack_up: LocalStack) -> None:
+    async with PrefectClient(stack_up.api) as api:
+        before = {run.id for run in await api.read_flow_runs()}
+        for parameters in ({"words": 0}, {"wrods": 3}):
+            done = stack_up.prefect(
+                "deployment", "run", "topn/adhoc", "--param", f"parameters={json.dumps(parameters)}"
+            )
+            assert done.returncode != 0, done.stdout
+            assert next(iter(parameters)) in done.stdout + done.stderr
+        assert {run.id for run in await api.read_flow_runs()} == before
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"inputs": ["az://not-there/x"]}, "az://not-there/x: there is no container not-there"),
+        ({"credentials": "nobodys"}, "credentials: there is no AzureBatchCredentials block named nobodys"),
+    ],
+)
+async def test_what_is_not_there_fails_the_run_with_one_sentence(
+    stack_up: LocalStack, parameters: dict[str, object], sentence: str
+) -> None:
+    given = f"parameters={json.dumps(parameters)}"
+    done = stack_up.prefect("deployment", "run", "topn/adhoc", "--watch", "--param", given)
+    assert done.returncode == 1, done.stdout
+    async with PrefectClient(stack_up.api) as api:
+        run = await last_run(api)
+    assert run.state is not None
+    assert run.state.is_failed()
+    assert sentence in str(run.state.message)
+
+
+def test_a_second_stack_and_a_port_in_use_are_refused(stack_up: LocalStack, tmp_path: Path) -> None:
+    environment = {**os.environ, "TOPN_STATE": str(stack_up.state)}
+    second = subprocess.run(local("up"), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=60)
+    assert second.returncode == 1
+    assert f"The stack runs already (process {stack_up.process.pid})" in second.stderr
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        elsewhere = start_stack(tmp_path, [f"--prefect-port={port}", "--azurite-port=0", "--batch-port=0"])
+        assert elsewhere.process.wait(timeout=60) == 1
+    assert f"Port {port} of Prefect's server is in use: choose another with PREFECT_PORT=..." in elsewhere.said
+    assert elsewhere.processes() == []
+
+
+async def test_a_dead_service_is_reported_with_its_last_lines_and_the_rest_stops_and_the_next_start_has_the_history(
+    stack_up: LocalStack,
+) -> None:
+    """The last test of this module: it stops the stack, and starts it again with the same state."""
+    record = json.loads((stack_up.state / "stack.json").read_text("utf-8"))
+    emulator = record["services"][1][0]
+    os.kill(emulator, signal.SIGKILL)
+    assert stack_up.process.wait(timeout=60) == 1
+    assert "emulator ended with status -9; its last lines:" in stack_up.said
+    assert stack_up.processes() == []
+    again = start_stack(stack_up.state)
+    stack_up.process, stack_up.terminal = again.process, again.terminal
+    stack_up.wait_until_up()
+    async with PrefectClient(stack_up.api) as api:
+        states = [run.state for run in await api.read_flow_runs()]
+    assert any(state and state.is_completed() for state in states)
+    environment = {**os.environ, "TOPN_STATE": str(stack_up.state)}
+    await asyncio.to_thread(subprocess.run, local("down"), cwd=ROOT, env=environment, check=True, timeout=90)
+    assert stack_up.process.wait(timeout=30) == 0
+    assert stack_up.processes() == []

@@ -1,0 +1,55 @@
+"""What a run would do and cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.estimate import estimate
+from tasks.files import Blob
+from tasks.plan import InputFile, Plan
+
+PLAN = Plan(
+    Path("top_words.py"),
+    3,
+    (
+        InputFile(Path("a"), "a", 100, "k1", "t1"),
+        InputFile(Path("b"), "b", 100, "k1", "t2"),
+        InputFile(Blob("c", "d", "e"), "d", 300, "k2", "t3"),
+    ),
+)
+
+
+def made(**changes: object):
+    choices = {
+        "pool_id": None,
+        "vm_size": "S",
+        "nodes": 2,
+        "spot_nodes": 3,
+        "task_slots": 4,
+        "price_per_hour": None,
+        "spot_price_per_hour": None,
+    }
+    return estimate(PLAN, **{**choices, **changes})
+
+
+def test_files_tasks_and_uploads_are_counted() -> None:
+    planned = made()
+    assert (planned.files, planned.bytes, planned.batch_tasks, planned.slots) == (3, 500, 3, 20)
+    assert planned.uploads == 1  # the two alike once, the blob not at all
+    assert planned.cost is None
+    assert dict(planned.lines())["pool"] == "its own: 2 S and 3 spot"
+
+
+def test_the_cost_is_node_hours_times_their_prices() -> None:
+    low, high = made().node_hours
+    planned = made(price_per_hour=1.0, spot_price_per_hour=0.5)
+    assert planned.cost == pytest.approx((low / 5 * 3.5, high / 5 * 3.5))
+    assert 0 < low < high
+
+
+def test_a_pool_that_the_user_named_costs_the_run_nothing() -> None:
+    planned = made(pool_id="mine", price_per_hour=1.0)
+    assert (planned.node_hours, planned.cost) == ((0.0, 0.0), (0.0, 0.0))
+    assert "mine (named: left alone" in planned.pool

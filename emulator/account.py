@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator.attempt import Command, Outcome, attempt
+from emulator.capacity import Quotas, Shortage
 from emulator.clock import Clock
 from emulator.errors import JobNotFound, PoolNotFound
 from emulator.job import Job
@@ -41,6 +43,8 @@ class Delays:
     """A node's `leavingpool`."""
     reboot: float = 1.0
     """A node's `rebooting`, `reimaging`, `deallocating`."""
+    capacity: float = 5.0
+    """From a spot node's pre-emption to its return."""
     delete: float = 1.0
     """How long a deleted pool or job stays `deleting`."""
     job: float = 0.2
@@ -55,6 +59,8 @@ class Account:
         self.service = service
         self.clock = Clock(service.settings.speed)
         self.delays = Delays()
+        self.quotas = Quotas()
+        self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
         self.jobs = Listing[Job]()
         self.broken: list[str] = []  # what went wrong in the emulator itself; a check fails on it
@@ -91,6 +97,10 @@ class Account:
         if error is not None:
             self.broken.append(f"{type(error).__name__}: {error}")
             self.service.log.error("a fault of the emulator in account %s", self.name, exc_info=error)
+
+    def later(self, length: timedelta, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
+        """Call something after a user's own length of time, which `--speed` does not shorten."""
+        return asyncio.get_running_loop().call_later(length.total_seconds(), call, *arguments)
 
     async def attempt(self, command: Command) -> Outcome:
         """Run a command once on behalf of a node."""

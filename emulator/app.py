@@ -31,7 +31,7 @@ def application(service: Service) -> ASGIApp:
     """The emulator as an ASGI application."""
     app = Starlette(
         routes=[Route("/_emulator", _operations, methods=["GET"]), *control.ROUTES, *routes()],
-        exception_handlers={BatchError: _batch_error},
+        exception_handlers={BatchError: _batch_error, Exception: _fault},
     )
     return Gate(app, service)
 
@@ -48,6 +48,10 @@ async def _operations(_request: Request) -> Response:
 async def _batch_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchError), "Starlette looks handlers up by class"
     return error_answer(error, str(request.base_url))
+
+
+async def _fault(request: Request, _error: Exception) -> Response:
+    return error_answer(InternalError(), str(request.base_url))
 
 
 class Gate:
@@ -94,9 +98,8 @@ class Gate:
             return
         try:
             await self._app(scope, receive, send)
-        except Exception as error:
+        except Exception as error:  # it was answered by `_fault`, which Starlette lets through nevertheless
             self._service.log.error("a fault of the emulator", exc_info=error)
-            await _refuse(InternalError(), scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}

@@ -36,6 +36,7 @@ from emulator.task import Ending, Task
 if TYPE_CHECKING:
     from emulator.account import Account
     from emulator.node import Node
+    from emulator.preparation import Preparation
 
 UNLIMITED_PARALLEL = -1
 DIRECTORY = "job-1"  # a job's own directory below its id on a node; a job schedule would number them
@@ -54,6 +55,8 @@ class Job:
         self.counts: Counter[str] = Counter()  # tasks: active, running, completed, succeeded, failed
         self.slot_counts: Counter[str] = Counter()  # the same, in task slots
         self.on_nodes: set[Task] = set()  # the tasks that are preparing or running
+        self.prepared: dict[Node, Preparation] = {}
+        self.preparations = Listing["Preparation"]()  # the same, for those who list them
         self.nodes: set[Node] = set()  # where files of its tasks may be
         self.idle = asyncio.Event()  # set while no task of it is on a node
         self.idle.set()
@@ -194,6 +197,9 @@ class Job:
             self.complete(task, outcome)
         elif ending is Ending.REQUEUE:
             self._again(task, "requeueCount", "lastRequeueTime")
+        elif ending is Ending.UNPREPARED:
+            self.move(task, BatchTaskState.ACTIVE)
+            self.enqueue(task)
         elif ending is not Ending.DELETE:
             self.complete(task, Outcome(attempt.KILLED, attempt.ended(task.message)))
         if not self.on_nodes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azure.batch.models import (
@@ -14,11 +16,11 @@ from azure.batch.models import (
     BatchStartTask,
     BatchStartTaskInfo,
     BatchTaskState,
-    SchedulingState,
 )
 
-from emulator import environment
+from emulator import environment, preparation
 from emulator.attempt import Command, Outcome
+from emulator.clock import read_duration
 from emulator.job import DIRECTORY, Job
 from emulator.lifecycle import transition
 from emulator.task import Ending, Task
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _S = BatchNodeState
 DIRECTORIES = ("applications", "fsmounts", "shared", "startup", "volatile", "workitems")
 AGENT_VERSION = "1.0.0"
+_LONGEST_RETENTION = timedelta(days=365)
 _RECENT = 10  # tasks that a node lists
 
 
@@ -66,6 +69,8 @@ class Node:
         self.on_it: dict[Task, asyncio.Task[None]] = {}
         self.emptied = asyncio.Event()
         self.emptied.set()
+        self.refused: set[Job] = set()  # the jobs whose preparation failed here
+        self._keep_until = self.account.clock.now()
         self._life: asyncio.Task[None] | None = None
 
     @property
@@ -84,20 +89,35 @@ class Node:
         return self.pool.nodes.get(self.id) is not self
 
     @property
+    def up(self) -> bool:
+        """Whether commands can be run on it."""
+        return self.state in ("idle", "running")
+
+    @property
     def open(self) -> bool:
         """Whether tasks may be given to it, when they fit."""
-        return self.state in ("idle", "running") and self.model["schedulingState"] == "enabled"
+        return self.up and self.model["schedulingState"] == "enabled"
 
     def enter(self, state: BatchNodeState) -> None:
         """Enter a state."""
         transition(self.model, state, self.account.clock.stamp())
         self.pool.opened(self)
 
-    def live(self, life: Coroutine[Any, Any, None]) -> None:
-        """Go on with this life instead of the present one."""
-        if self._life is not None:
-            self._life.cancel()
-        self._life = self.account.spawn(life)
+    def live(self, life: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Go on with this life when the present one, cut short, is over."""
+        previous = self._life
+        if previous is not None:
+            previous.cancel()
+        self._life = self.account.spawn(self._after(previous, life))
+        return self._life
+
+    @staticmethod
+    async def _after(
+        previous: asyncio.Task[None] | None, life: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        if previous is not None:
+            await asyncio.wait([previous])
+        await life()
 
     # From creation to work
 
@@ -106,7 +126,8 @@ class Node:
         await self.account.clock.delay(seconds)
         for name in DIRECTORIES:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        self.enter(_S.STARTING)
+        if self.state != "starting":
+            self.enter(_S.STARTING)
         self.model["lastBootTime"] = self.account.clock.stamp()
         self.model["nodeAgentInfo"] = {"version": AGENT_VERSION, "lastUpdateTime": self.model["lastBootTime"]}
         await self.account.clock.delay(self.account.delays.start)
@@ -159,7 +180,7 @@ class Node:
 
     # Tasks
 
-    def job_directory(self, job: Job) -> Any:
+    def job_directory(self, job: Job) -> Path:
         """Where a job's tasks have their directories."""
         return self.directory / "workitems" / job.id / DIRECTORY
 
@@ -183,7 +204,10 @@ class Node:
             "taskRootDirectoryUrl": f"{self.model['url']}/files/workitems/{job.id}/{DIRECTORY}/{task.id}",
         }
         job.placed(task, self)
-        self._begin(task)
+        if job.model.get("jobPreparationTask") is None:
+            self._begin(task)
+        else:
+            job.move(task, BatchTaskState.PREPARING)
         self.on_it[task] = self.account.spawn(self._run(task))
 
     def _begin(self, task: Task) -> None:
@@ -193,9 +217,17 @@ class Node:
     async def _run(self, task: Task) -> None:
         outcome: Outcome | None = None
         try:
+            if task.state == "preparing":
+                if not await preparation.prepare(self, task.job):
+                    self.refused.add(task.job)
+                    task.ending = Ending.UNPREPARED
+                    return
+                self._begin(task)
             outcome = await self.account.attempt(self._command(task))
         except asyncio.CancelledError:
-            if task.ending is None:  # nobody ended the task: the emulator itself stops
+            if (
+                task.ending is None
+            ):  # nobody ended the task: the emulator itself stops, or the preparation did
                 task.ending = Ending.DELETE
         finally:
             self._release(task, outcome)
@@ -224,6 +256,8 @@ class Node:
         task.job.left(task, outcome)
         if deleted:
             self.clear(task)
+        elif task.state == "completed":
+            self._retain(task)
         self._remember(task)
         if not self.on_it:
             self.emptied.set()
@@ -231,6 +265,16 @@ class Node:
                 self.enter(_S.IDLE)
         self.pool.opened(self)
         self.pool.schedule()
+
+    def _retain(self, task: Task) -> None:
+        """Keep the files of a completed task for its retention time."""
+        length = min(read_duration(task.constraints["retentionTime"]), _LONGEST_RETENTION)
+        self._keep_until = max(self._keep_until, self.account.clock.now() + length)
+        self.account.later(length, self._retention_over, task, task.execution.get("endTime"))
+
+    def _retention_over(self, task: Task, end: str) -> None:
+        if task.state == "completed" and task.execution.get("endTime") == end and not self.gone:
+            self.clear(task)
 
     def _remember(self, task: Task) -> None:
         recent = self.model.setdefault("recentTasks", [])
@@ -266,31 +310,16 @@ class Node:
 
     # Leaving
 
-    async def empty(self, option: str) -> None:
+    async def empty(self, option: str, why: str) -> None:
         """Get rid of the tasks: requeue or terminate them, or wait for them."""
         if option in ("requeue", "terminate"):
             ending = Ending.REQUEUE if option == "requeue" else Ending.TERMINATE
             for task in list(self.on_it):
-                task.message = "The task was ended because its node was removed from the pool"
+                task.message = f"The task was ended because {why}"
                 self.stop(task, ending)
+            await preparation.stop(self)
         await self.emptied.wait()
 
-    def set_scheduling(self, state: SchedulingState) -> None:
-        """Take tasks again, or no more."""
-        self.model["schedulingState"] = state.value
-        self.pool.opened(self)
-        self.pool.schedule()
-
-    async def leave(self, option: str) -> None:
-        """Leave the pool, when the tasks are dealt with as the deallocation option says."""
-        if self.state != _S.LEAVING_POOL.value:
-            if option in ("taskcompletion", "retaineddata"):
-                self.set_scheduling(SchedulingState.DISABLED)
-                await self.emptied.wait()
-            self.enter(_S.LEAVING_POOL)
-        await self.empty(option)
-        await self.account.clock.delay(self.account.delays.leave)
-        if self._life is not None and self._life is not asyncio.current_task():
-            self._life.cancel()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.pool.forget(self)
+    def retained(self) -> float:
+        """For how many more seconds files of completed tasks must be kept."""
+        return max(0.0, (self._keep_until - self.account.clock.now()).total_seconds())

@@ -22,6 +22,8 @@ class Ending(enum.Enum):
     """Its node goes away, or its job is disabled: it runs again elsewhere."""
     TERMINATE = "terminate"
     """It, or its job, was terminated: it is completed, and failed."""
+    UNPREPARED = "unprepared"
+    """The job's preparation failed on its node: it waits for another node."""
     DELETE = "delete"
     """It was deleted: nobody will ask how it ended."""
 

@@ -17,7 +17,7 @@ from emulator.errors import (
     JobCompleted,
     JobDisabled,
     JobNotActive,
-    JobNotDisabled,
+    OperationInvalidForCurrentState,
 )
 from emulator.lifecycle import transition
 from emulator.task import Ending, Task
@@ -106,13 +106,11 @@ def enable(job: Job) -> None:
     """Start enabling a disabled job.
 
     Raises:
-        JobNotDisabled, JobCompleted, ...: by the job's state.
+        OperationInvalidForCurrentState, JobCompleted, ...: by the job's state.
     """
     job.writable()
-    if job.state not in ("disabled", "disabling"):
-        raise JobNotDisabled
-    if job.state == "disabling":
-        raise JobNotDisabled("The specified job is still being disabled.")
+    if job.state != "disabled":
+        raise OperationInvalidForCurrentState
     _enter(job, _S.ENABLING)
     job.change(_enable(job))
 

@@ -19,9 +19,10 @@ from azure.batch.models import (
     ResourceFile,
 )
 
-from emulator import images, resource_files
+from emulator import images, resource_files, scaling
 from emulator.clock import UNLIMITED, read_duration
 from emulator.errors import (
+    InvalidAutoScalingSettings,
     InvalidPropertyValue,
     JobPreparationTaskNotSpecified,
     MissingRequiredProperty,
@@ -99,7 +100,21 @@ def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
     body.setdefault("enableInterNodeCommunication", False)
     if options.start_task is not None:
         body["startTask"] = start_task(options.start_task)
+    _scaling(options, body)
     return body
+
+
+def _scaling(options: BatchPoolCreateOptions, body: dict[str, Any]) -> None:
+    formula = options.auto_scale_formula
+    if body.setdefault("enableAutoScale", False):
+        if formula is None:
+            raise MissingRequiredProperty(PropertyName="autoScaleFormula")
+        if "targetDedicatedNodes" in options or "targetLowPriorityNodes" in options:
+            raise InvalidAutoScalingSettings(Reason="a pool that scales automatically is given no targets")
+        scaling.parsed(formula)
+        scaling.interval(body.setdefault("autoScaleEvaluationInterval", "PT15M"))
+    elif formula is not None or "autoScaleEvaluationInterval" in options:
+        raise InvalidAutoScalingSettings(Reason="enableAutoScale is not true")
 
 
 def node_count(value: int, path: str) -> int:

@@ -23,6 +23,7 @@ from emulator.lifecycle import transition, transition_allocation
 from emulator.listing import Listing
 from emulator.node import Node
 from emulator.queue import Queue
+from emulator.scaling import Scaling
 from emulator.task import Task
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def create(account: Account, checked: dict[str, Any]) -> Pool:
     transition_allocation(model, AllocationState.STEADY, now)
     pool = Pool(account, model, account.next_serial())
     account.pools.add(pool.id, pool)
+    if checked.get("enableAutoScale"):
+        pool.scaling.enable(checked["autoScaleFormula"], checked.get("autoScaleEvaluationInterval"))
+        return pool
     assert model.resize_timeout is not None, "the options' check fills it in"
     pool.resize(
         model["targetDedicatedNodes"], model["targetLowPriorityNodes"], model.resize_timeout, "requeue"
@@ -73,6 +77,7 @@ class Pool:
         self.queue: Queue = account.queue(self.id)
         self._open: dict[Node, None] = {}  # nodes with free slots that take tasks
         self._resizing: asyncio.Task[None] | None = None
+        self.scaling = Scaling(self)
 
     @property
     def id(self) -> str:
@@ -269,6 +274,7 @@ class Pool:
         transition(self.model, BatchPoolState.DELETING, self.account.clock.stamp())
         if self._resizing is not None:
             self._resizing.cancel()
+        self.scaling.close()
         self.account.spawn(self._delete())
 
     async def _delete(self) -> None:

@@ -36,6 +36,8 @@ async def settings(request: Request) -> Response:
     for name, value in given.items():
         if name == "clockOffset":
             account.clock.offset = timedelta(seconds=_number(name, value))
+            for pool in account.pools:
+                pool.scaling.clock_moved()
         elif name == "shortage":
             account.shortage = None if value is None else _record(Shortage, name, value)
         elif name in ("delays", "quotas"):

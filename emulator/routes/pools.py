@@ -8,6 +8,8 @@ from azure.batch.models import (
     BatchNodeRemoveOptions,
     BatchPool,
     BatchPoolCreateOptions,
+    BatchPoolEnableAutoScaleOptions,
+    BatchPoolEvaluateAutoScaleOptions,
     BatchPoolReplaceOptions,
     BatchPoolResizeOptions,
     BatchPoolUpdateOptions,
@@ -16,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator import options
-from emulator.errors import MissingRequiredProperty, PoolBeingDeleted, invalid
+from emulator.errors import MissingRequiredProperty, OperationNotValidOnPool, PoolBeingDeleted, invalid
 from emulator.pool import Pool, create
 from emulator.wire import account_of, body, check_conditions, created, done, element, page, tags, touched
 
@@ -72,6 +74,8 @@ async def resize_pool(request: Request) -> Response:
         for name in ("targetDedicatedNodes", "targetLowPriorityNodes")
     )
     timeout = options.resize_timeout(given.get("resizeTimeout", "PT15M"))
+    if pool.scaling.enabled:
+        raise OperationNotValidOnPool(Reason="the pool scales automatically")
     pool.resize(dedicated, spot, timeout, given.get("nodeDeallocationOption", "requeue"))
     return done(202, pool.model)
 
@@ -128,3 +132,30 @@ def _changed(request: Request, changes: dict[str, Any]) -> BatchPool:
     pool.model = BatchPool(pool.model)
     touched(pool.account, pool.model)
     return pool.model
+
+
+async def enable_pool_auto_scale(request: Request) -> Response:
+    """Let a formula decide on the number of nodes, or change it or its interval."""
+    given = await body(request, BatchPoolEnableAutoScaleOptions)
+    pool = pool_of(request)
+    check_conditions(request, pool.model)
+    pool.scaling.enable(given.auto_scale_formula, given.get("autoScaleEvaluationInterval"))
+    touched(pool.account, pool.model)
+    return done(200, pool.model)
+
+
+async def disable_pool_auto_scale(request: Request) -> Response:
+    """Let the number of nodes be as it is."""
+    pool = pool_of(request)
+    check_conditions(request, pool.model)
+    pool.must_be_steady()
+    pool.scaling.disable()
+    touched(pool.account, pool.model)
+    return done(200, pool.model)
+
+
+async def evaluate_pool_auto_scale(request: Request) -> Response:
+    """What a formula would give now."""
+    given = await body(request, BatchPoolEvaluateAutoScaleOptions)
+    run = pool_of(request).scaling.evaluate(given["autoScaleFormula"])
+    return element(request, run, "autoscalerun")

@@ -14,10 +14,12 @@ from emulator.attempt import Command, Outcome, attempt
 from emulator.capacity import Quotas, Shortage
 from emulator.clock import Clock
 from emulator.errors import JobNotFound, PoolNotFound
+from emulator.faults import Faults
 from emulator.job import Job
 from emulator.listing import Listing
 from emulator.pool import Pool
 from emulator.queue import Queue
+from emulator.resource_files import Sources
 from emulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Account:
         self.clock = Clock(service.settings.speed)
         self.delays = Delays()
         self.quotas = Quotas()
+        self.faults = Faults()
+        self._sources = Sources(service.client, self.clock, service.settings.auto_storage)
         self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
         self.jobs = Listing[Job]()
@@ -106,7 +110,7 @@ class Account:
         """Run a command once on behalf of a node."""
         self.attempts += 1
         try:
-            return await attempt(command, self.service.processes, self.service.client)
+            return await attempt(command, self.service.processes, self._sources)
         finally:
             self.attempts -= 1
 

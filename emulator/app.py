@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator import auth
+from emulator import auth, faults
 from emulator.errors import (
     BatchError,
     InternalError,
@@ -96,8 +96,18 @@ class Gate:
         except BatchError as error:
             await _refuse(error, scope, receive, send)
             return
+        account = scope.get("state", {}).get("account")
+        own = scope["path"].startswith("/_emulator")
+        fault = None if account is None or own else account.faults.next_for(scope)
         try:
-            await self._app(scope, receive, send)
+            if fault is None:
+                await self._app(scope, receive, send)
+            else:
+                self._service.log.warning(
+                    "%s %s %s: %s, on request", account.name, scope["method"], scope["path"], fault.action
+                )
+                base_url = str(Request(scope).base_url)
+                await faults.commit(fault, self._app, base_url, scope, receive, send)
         except Exception as error:  # it was answered by `_fault`, which Starlette lets through nevertheless
             self._service.log.error("a fault of the emulator", exc_info=error)
 

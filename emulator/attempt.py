@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
-from azure.batch.models import BatchTaskFailureInfo, ResourceFile
+from azure.batch.models import BatchTaskFailureInfo, OutputFile, ResourceFile
 
+import emulator.output_files
 from emulator import resource_files
+from emulator.clock import Clock
 from emulator.process import Processes
-from emulator.resource_files import ResourceFileError
+from emulator.resource_files import ResourceFileError, Sources
 
 KILLED = -9  # the exit code of a command that Batch ended
 
@@ -59,7 +60,8 @@ def ended(message: str) -> BatchTaskFailureInfo:
     )
 
 
-def _exited(exit_code: int) -> Outcome:
+def exited(exit_code: int) -> Outcome:
+    """How an attempt ended whose command exited by itself."""
     if exit_code == 0:
         return Outcome(0)
     return Outcome(
@@ -104,13 +106,13 @@ def lay_out(directory: Path) -> None:
     (directory / "stderr.txt").touch()
 
 
-async def attempt(command: Command, processes: Processes, client: httpx.AsyncClient) -> Outcome:
+async def attempt(command: Command, processes: Processes, sources: Sources) -> Outcome:
     """Run a command once, to its end or its limit. When cancelled, its processes are gone first."""
     lay_out(command.directory)
     seconds = None if command.limit is None else min(command.limit.total_seconds(), 1e8)
     try:
         async with asyncio.timeout(seconds):
-            await resource_files.fetch(client, command.resource_files, command.directory / "wd")
+            await resource_files.fetch(sources, command.resource_files, command.directory / "wd")
             return await _run(command, processes)
     except ResourceFileError as error:
         return Outcome(failure=error.failure)
@@ -124,7 +126,19 @@ async def _run(command: Command, processes: Processes) -> Outcome:
     except (OSError, ValueError) as error:
         return _not_started(error)
     try:
-        return _exited(await process.wait())
+        return exited(await process.wait())
     finally:
         await process.end()
         processes.ended(process)
+
+
+async def upload(
+    outcome: Outcome, output_files: Sequence[OutputFile], command: Command, root: Path, clock: Clock
+) -> Outcome:
+    """Upload the output files of a command that ran for the last time: a failure of that fails the task."""
+    if outcome.exit_code is None:
+        return outcome  # it never ran
+    failure = await emulator.output_files.upload(
+        output_files, command.directory, root, command.environment, clock, succeeded=outcome.succeeded
+    )
+    return Outcome(outcome.exit_code, outcome.failure or failure)

@@ -67,7 +67,7 @@ REFUSED: dict[str, set[str]] = {
     "BatchStartTask": {"containerSettings"},
     "BatchJobPreparationTask": {"containerSettings"},
     "BatchJobReleaseTask": {"containerSettings"},
-    "ResourceFile": {"autoStorageContainerName", "identityReference"},
+    "ResourceFile": {"identityReference"},
     "OutputFileBlobContainerDestination": {"identityReference"},
     "UserIdentity": {"username"},
 }

@@ -54,6 +54,7 @@ class Job:
         self.dependencies = Dependencies()
         self.counts: Counter[str] = Counter()  # tasks: active, running, completed, succeeded, failed
         self.slot_counts: Counter[str] = Counter()  # the same, in task slots
+        self._shown = (asyncio.get_running_loop().time(), Counter[str](), Counter[str]())
         self.on_nodes: set[Task] = set()  # the tasks that are preparing or running
         self.prepared: dict[Node, Preparation] = {}
         self.preparations = Listing["Preparation"]()  # the same, for those who list them
@@ -172,6 +173,13 @@ class Job:
             self.counts[key] += by
             self.slot_counts[key] += by * task.slots
 
+    def shown_counts(self) -> tuple[Counter[str], Counter[str]]:
+        """The counts as clients see them: out of date by up to the lag that a test asked for."""
+        now = asyncio.get_running_loop().time()
+        if now - self._shown[0] >= self.account.faults.task_counts_lag:
+            self._shown = (now, self.counts.copy(), self.slot_counts.copy())
+        return self._shown[1:]
+
     def move(self, task: Task, finish: BatchTaskState) -> None:
         """Let a task enter a state, and count it there."""
         self._count(task, -1)
@@ -191,7 +199,7 @@ class Job:
         """A task came off its node: with an outcome, or stopped there, as its `ending` says."""
         self.on_nodes.discard(task)
         ending, task.ending = task.ending, None
-        if outcome is not None and outcome.retryable and task.retries_left and self.state == "active":
+        if outcome is not None and self.retries(task, outcome):
             self._again(task, "retryCount", "lastRetryTime")
         elif outcome is not None:
             self.complete(task, outcome)
@@ -204,6 +212,11 @@ class Job:
             self.complete(task, Outcome(attempt.KILLED, attempt.ended(task.message)))
         if not self.on_nodes:
             self.idle.set()
+
+    def retries(self, task: Task, outcome: Outcome) -> bool:
+        """Whether a task that ended so is to be tried again."""
+        ending = self.state in ("terminating", "deleting", "completed")
+        return outcome.retryable and task.retries_left and not ending
 
     def _again(self, task: Task, count: str, moment: str) -> None:
         execution = task.execution

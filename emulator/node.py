@@ -19,7 +19,7 @@ from azure.batch.models import (
 )
 
 from emulator import environment, preparation
-from emulator.attempt import Command, Outcome
+from emulator.attempt import Command, Outcome, exited, upload
 from emulator.clock import read_duration
 from emulator.job import DIRECTORY, Job
 from emulator.lifecycle import transition
@@ -166,7 +166,11 @@ class Node:
         )
         allowed = start_task.get("maxTaskRetryCount", 0)
         while True:
-            outcome = await self.account.attempt(command)
+            if self.account.faults.start_task_fails():
+                self.account.service.log.warning("%s: start task failed, on request", self.account.name)
+                outcome = exited(1)
+            else:
+                outcome = await self.account.attempt(command)
             if not outcome.retryable or info["retryCount"] >= allowed >= 0:
                 break
             info["retryCount"] += 1
@@ -223,7 +227,7 @@ class Node:
                     task.ending = Ending.UNPREPARED
                     return
                 self._begin(task)
-            outcome = await self.account.attempt(self._command(task))
+            outcome = await self._attempt(task)
         except asyncio.CancelledError:
             if (
                 task.ending is None
@@ -231,6 +235,15 @@ class Node:
                 task.ending = Ending.DELETE
         finally:
             self._release(task, outcome)
+
+    async def _attempt(self, task: Task) -> Outcome:
+        """Run the task once; its output files are uploaded unless it is to be tried again."""
+        command = self._command(task)
+        outcome = await self.account.attempt(command)
+        output_files = task.model.output_files
+        if not output_files or task.job.retries(task, outcome):
+            return outcome
+        return await upload(outcome, output_files, command, self.directory, self.account.clock)
 
     def _command(self, task: Task) -> Command:
         directory = self.job_directory(task.job) / task.id

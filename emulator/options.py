@@ -19,14 +19,13 @@ from azure.batch.models import (
     ResourceFile,
 )
 
-from emulator import images, resource_files, scaling
+from emulator import images, output_files, resource_files, scaling
 from emulator.clock import UNLIMITED, read_duration
 from emulator.errors import (
     InvalidAutoScalingSettings,
     InvalidPropertyValue,
     JobPreparationTaskNotSpecified,
     MissingRequiredProperty,
-    NotImplementedHere,
     TaskDependenciesNotSpecifiedOnJob,
     TaskDependencyListTooLong,
     TaskIdSameAsJobPreparationTask,
@@ -258,8 +257,8 @@ def task(options: BatchTaskCreateOptions, owner: Job) -> None:
             raise error
     if not options["commandLine"].strip():
         raise invalid("commandLine", options["commandLine"], "must not be empty")
-    if "outputFiles" in options:
-        raise NotImplementedHere("outputFiles")
+    for place, output_file in enumerate(options.output_files or ()):
+        output_files.check(output_file, f"outputFiles[{place}]")
     task_constraints(options.get("constraints") or {})
     _between(options.get("requiredSlots", 1), 1, _MOST_SLOTS, "requiredSlots")
     _resource_files(options.resource_files, "resourceFiles")

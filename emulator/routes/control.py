@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator import node_states
+from emulator import faults, node_states
 from emulator.capacity import SHORTAGE_CODES, Shortage
 from emulator.errors import InvalidRequestBody, InvalidUri, invalid
 from emulator.invariants import violations
@@ -27,8 +27,19 @@ async def check(request: Request) -> Response:
     return JSONResponse({"violations": violations(account_of(request))})
 
 
+_SETTINGS = (
+    "clockOffset",
+    "delays",
+    "failingStartTasks",
+    "lowerCaseStatuses",
+    "quotas",
+    "shortage",
+    "taskCountsLag",
+)
+
+
 async def settings(request: Request) -> Response:
-    """Change the account's delays (seconds), quotas, shortage of nodes and clock offset (seconds)."""
+    """Change how the account's service behaves; times are in seconds."""
     account = account_of(request)
     given = await json_body(request)
     if not isinstance(given, dict):
@@ -40,11 +51,17 @@ async def settings(request: Request) -> Response:
                 pool.scaling.clock_moved()
         elif name == "shortage":
             account.shortage = None if value is None else _record(Shortage, name, value)
+        elif name == "failingStartTasks":
+            account.faults.failing_start_tasks = int(_number(name, value))
+        elif name == "taskCountsLag":
+            account.faults.task_counts_lag = _number(name, value)
+        elif name == "lowerCaseStatuses":
+            account.faults.lower_case_statuses = value is True
         elif name in ("delays", "quotas"):
             kept = account.delays if name == "delays" else account.quotas
             _assign(kept, name, value)
         else:
-            raise invalid(name, value, "must be one of clockOffset, delays, quotas, shortage")
+            raise invalid(name, value, "must be one of " + ", ".join(_SETTINGS))
     return JSONResponse(
         {
             "clockOffset": account.clock.offset.total_seconds(),
@@ -102,6 +119,25 @@ async def reset(request: Request) -> Response:
     return JSONResponse({})
 
 
+async def list_faults(request: Request) -> Response:
+    """The faults that are still to come."""
+    return JSONResponse(account_of(request).faults.shown())
+
+
+async def add_fault(request: Request) -> Response:
+    """Let something go wrong with the next requests."""
+    account = account_of(request)
+    account.faults.requests.append(faults.read(await json_body(request)))
+    return JSONResponse(account.faults.shown())
+
+
+async def clear_faults(request: Request) -> Response:
+    """Let nothing go wrong any more."""
+    account = account_of(request)
+    account.faults = faults.Faults()
+    return JSONResponse(account.faults.shown())
+
+
 PUBLIC = {"/_emulator/health"}
 """What is answered without a signature."""
 
@@ -109,6 +145,9 @@ ROUTES = [
     Route("/_emulator/health", health, methods=["GET"]),
     Route("/_emulator/check", check, methods=["GET"]),
     Route("/_emulator/settings", settings, methods=["POST"]),
+    Route("/_emulator/faults", list_faults, methods=["GET"]),
+    Route("/_emulator/faults", add_fault, methods=["POST"]),
+    Route("/_emulator/faults", clear_faults, methods=["DELETE"]),
     Route("/_emulator/reset", reset, methods=["POST"]),
     Route("/_emulator/pools/{poolId}/nodes/{nodeId}/{what}", befall, methods=["POST"]),
 ]

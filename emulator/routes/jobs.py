@@ -179,8 +179,9 @@ async def terminate_job(request: Request) -> Response:
 async def get_job_task_counts(request: Request) -> Response:
     """How many tasks, and task slots, are in which state; older clients want the first ones flat."""
     job = job_of(request)
-    counts = {name: job.counts[name] for name in _COUNTED}
-    slots = {name: job.slot_counts[name] for name in _COUNTED}
+    shown, shown_slots = job.shown_counts()
+    counts = {name: shown[name] for name in _COUNTED}
+    slots = {name: shown_slots[name] for name in _COUNTED}
     return answer({**counts, "taskCounts": counts, "taskSlotCounts": slots})
 
 

@@ -217,7 +217,7 @@ def test_a_job_id_is_taken_however_it_is_capitalised(account: Account) -> None:
     assert account.client.get_job("joB").id == "Job"
 
 
-PREPARED = {
+PREPARED: dict[str, Any] = {
     "jobPreparationTask": {"commandLine": "/bin/bash -c 'echo prepared >> $AZ_BATCH_NODE_SHARED_DIR/log'"},
     "jobReleaseTask": {"commandLine": "/bin/bash -c 'echo released >> $AZ_BATCH_NODE_SHARED_DIR/log'"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from azure.batch.models import (
@@ -130,7 +131,7 @@ def test_cores_beyond_the_quota_are_a_resize_error(account: Account) -> None:
     assert account.client.get_pool("fine").resize_errors is None
 
 
-def _steady(account: Account) -> object:
+def _steady(account: Account) -> Any:
     pool = account.client.get_pool("pool")
     return pool if pool.allocation_state == "steady" else None
 

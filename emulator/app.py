@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator import auth, faults
+from emulator.account import Account
 from emulator.errors import (
     BatchError,
     InternalError,
@@ -96,20 +97,25 @@ class Gate:
         except BatchError as error:
             await _refuse(error, scope, receive, send)
             return
-        account = scope.get("state", {}).get("account")
-        own = scope["path"].startswith("/_emulator")
-        fault = None if account is None or own else account.faults.next_for(scope)
+        account: Account | None = scope.get("state", {}).get("account")
         try:
-            if fault is None:
+            if account is None or scope["path"].startswith("/_emulator"):
                 await self._app(scope, receive, send)
             else:
-                self._service.log.warning(
-                    "%s %s %s: %s, on request", account.name, scope["method"], scope["path"], fault.action
-                )
-                base_url = str(Request(scope).base_url)
-                await faults.commit(fault, self._app, base_url, scope, receive, send)
+                await self._operate(account, scope, receive, send)
         except Exception as error:  # it was answered by `_fault`, which Starlette lets through nevertheless
             self._service.log.error("a fault of the emulator", exc_info=error)
+
+    async def _operate(self, account: Account, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do what Batch does, or the fault that was asked for."""
+        fault = account.faults.next_for(scope)
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
+        self._service.log.warning(
+            "%s %s %s: %s, on request", account.name, scope["method"], scope["path"], fault.action
+        )
+        await faults.commit(fault, self._app, str(Request(scope).base_url), scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}

@@ -91,8 +91,15 @@ def read(given: Any) -> Fault:
         raise invalid("status", given["status"], "must be one of " + ", ".join(map(str, _STATUSES)))
     if not 0 <= given.get("seconds", 1) <= _LONGEST_DELAY:
         raise invalid("seconds", given["seconds"], f"must be from 0 to {_LONGEST_DELAY:g}")
-    renamed = {"retryAfter": "retry_after"}
-    return Fault(**{renamed.get(name, name): value for name, value in given.items()})
+    return Fault(
+        given["action"],
+        given.get("count", 1),
+        given.get("method", "*"),
+        given.get("path", "*"),
+        given.get("status", 500),
+        given.get("retryAfter"),
+        given.get("seconds", 1.0),
+    )
 
 
 @dataclass

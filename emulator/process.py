@@ -134,20 +134,23 @@ class Processes:
             and ((_origin(pid) or "").startswith(inside) or _cwd(pid).startswith(inside))
         ]
 
-    def end_strays(self, seconds: float = 5.0) -> int:
-        """Kill what an emulator that died left running under this root; how many processes that were."""
+    def end_strays(self, *, children: bool = False, seconds: float = 5.0) -> int:
+        """Kill what still runs for tasks under this root, from whichever emulator; how many processes.
+
+        With `children`, every child of this process too, whether or not it tells where it comes from.
+        """
         ended: set[int] = set()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            strays = self.strays()
+            adopted = [pid for pid in _children() if pid not in self._running]
+            strays = {*self.strays(), *(adopted if children else ())}
+            ended |= strays
             for pid in strays:
-                ended.add(pid)
                 _kill_tree(pid)
-            orphans = [pid for pid in _children() if pid not in self._running]
-            for pid in orphans:
+            for pid in adopted:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
-            if not strays and not orphans:
+            if not strays:
                 break
             time.sleep(0.02)
         return len(ended)

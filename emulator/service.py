@@ -67,6 +67,6 @@ class Service:
     async def close(self) -> None:
         """End every task's processes."""
         await asyncio.gather(*(account.close() for account in self.accounts.values()))
-        self.processes.end_strays()
+        self.processes.end_strays(children=True)
         await self.client.aclose()
         self._lock.close()

@@ -27,8 +27,8 @@ def test_the_next_requests_are_answered_with_an_error(account: Account, status: 
         assert refused.value.status_code == status
         assert refused.value.error is not None
         assert refused.value.error.code == code
-        assert refused.value.response is not None
-        assert refused.value.response.headers["Retry-After"] == "7"
+        response: Any = refused.value.response
+        assert response.headers["Retry-After"] == "7"
     assert list(account.client.list_jobs()) == []
     account.job()
 

@@ -64,11 +64,12 @@ def test_a_formula_is_evaluated_at_its_interval(account: Account) -> None:
     _pool(account, "$TargetDedicatedNodes = 0;")
     until(lambda: account.client.get_pool("pool").auto_scale_run, "the first evaluation")
     first = account.client.get_pool("pool").auto_scale_run.timestamp
-    second = until(
-        lambda: run if (run := account.client.get_pool("pool").auto_scale_run).timestamp > first else None,
-        "the second evaluation",
-        25,
-    )
+
+    def later() -> Any:
+        run = account.client.get_pool("pool").auto_scale_run
+        return run if run.timestamp > first else None
+
+    second = until(later, "the second evaluation", 25)
     assert second.timestamp - first >= timedelta(minutes=5) / SPEED
 
 

@@ -132,18 +132,19 @@ class Job:
         self.writable()
         if options["id"] in self.tasks:
             raise TaskExists
-        model = BatchTask(dict(options.items()))
         now = self.account.clock.stamp()
-        constraints = model["constraints"] = dict(options.get("constraints") or {})
-        constraints.setdefault("maxWallClockTime", clock.UNLIMITED)
-        constraints.setdefault("retentionTime", "P7D")
-        constraints.setdefault("maxTaskRetryCount", self.model["constraints"]["maxTaskRetryCount"])
-        model.setdefault("userIdentity", {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}})
-        model.setdefault("requiredSlots", 1)
         model = BatchTask(
             {
-                **model,
-                "url": f"{self.model['url']}/tasks/{model['id']}",
+                "userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}},
+                "requiredSlots": 1,
+                **options,
+                "constraints": {
+                    "maxWallClockTime": clock.UNLIMITED,
+                    "retentionTime": "P7D",
+                    "maxTaskRetryCount": self.model["constraints"]["maxTaskRetryCount"],
+                    **(options.get("constraints") or {}),
+                },
+                "url": f"{self.model['url']}/tasks/{options['id']}",
                 "eTag": clock.etag(),
                 "creationTime": now,
                 "lastModified": now,
@@ -199,7 +200,9 @@ class Job:
         """A task came off its node: with an outcome, or stopped there, as its `ending` says."""
         self.on_nodes.discard(task)
         ending, task.ending = task.ending, None
-        if outcome is not None and self.retries(task, outcome):
+        if ending is Ending.DELETE:
+            pass
+        elif outcome is not None and self.retries(task, outcome):
             self._again(task, "retryCount", "lastRetryTime")
         elif outcome is not None:
             self.complete(task, outcome)
@@ -208,8 +211,9 @@ class Job:
         elif ending is Ending.UNPREPARED:
             self.move(task, BatchTaskState.ACTIVE)
             self.enqueue(task)
-        elif ending is not Ending.DELETE:
-            self.complete(task, Outcome(attempt.KILLED, attempt.ended(task.message)))
+        else:
+            ran = task.state == "running"
+            self.complete(task, Outcome(attempt.KILLED if ran else None, attempt.ended(task.message)))
         if not self.on_nodes:
             self.idle.set()
 

@@ -229,12 +229,11 @@ class Node:
                 self._begin(task)
             outcome = await self._attempt(task)
         except asyncio.CancelledError:
-            if (
-                task.ending is None
-            ):  # nobody ended the task: the emulator itself stops, or the preparation did
-                task.ending = Ending.DELETE
+            if task.ending is None and not self.account.closing:
+                task.ending = Ending.REQUEUE  # the preparation that it waited for was stopped
         finally:
-            self._release(task, outcome)
+            if not self.account.closing:
+                self._release(task, outcome)
 
     async def _attempt(self, task: Task) -> Outcome:
         """Run the task once; its output files are uploaded unless it is to be tried again."""

@@ -230,8 +230,8 @@ class Pool:
                 errors.add(code)
             for _ in range(min(wanted, allowed)):
                 self._add_node(dedicated=dedicated)
-            # The idle ones go first, and of those the youngest.
-            present.sort(key=lambda node: (len(node.on_it), -node.serial))
+            # Those that are of no use go first, then the idle ones, and of those the youngest.
+            present.sort(key=lambda node: (node.up, len(node.on_it), -node.serial))
             leaving += present[: max(0, -wanted)]
         await self._remove(leaving, option)
         if "AllocationTimedout" in errors:

@@ -188,13 +188,14 @@ def _children() -> Iterator[int]:
 
 
 def _origin(pid: int) -> str | None:
-    """The directory of the task for which a process was started, if its environment still says."""
+    """The directory of the task that a process was started for, by its environment or its directory."""
     with contextlib.suppress(OSError):
         for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             name, _, value = variable.partition(b"=")
             if name == b"AZ_BATCH_TASK_DIR":
                 return os.fsdecode(value)
-    return None
+    directory, inside, _ = _cwd(pid).partition("/wd")
+    return directory if inside else None
 
 
 def _cwd(pid: int) -> str:

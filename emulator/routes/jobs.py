@@ -22,6 +22,7 @@ from emulator.errors import (
     InvalidPropertyValue,
     JobExists,
     JobPreparationTaskNotSpecified,
+    PoolQuotaReached,
 )
 from emulator.job import Job
 from emulator.lifecycle import transition
@@ -56,8 +57,16 @@ async def create_job(request: Request) -> Response:
         raise ActiveJobAndScheduleQuotaReached
     specification = given.pool_info.auto_pool_specification
     pool_id = given.pool_info.pool_id
+    scheduling_error: dict[str, str] | None = None
     if specification is not None:
-        pool_id = create(account, options.auto_pool(specification)).id
+        try:
+            pool_id = create(account, options.auto_pool(specification)).id
+        except PoolQuotaReached:
+            scheduling_error = {
+                "category": "usererror",
+                "code": "AutoPoolCreationFailedWithQuotaReached",
+                "message": "The pool quota for the account is reached.",
+            }
     now = account.clock.stamp()
     model = BatchJob(
         {
@@ -66,14 +75,19 @@ async def create_job(request: Request) -> Response:
             "eTag": clock.etag(),
             "lastModified": now,
             "creationTime": now,
-            "executionInfo": {"startTime": now, "poolId": pool_id},
+            "executionInfo": {"startTime": now, "poolId": pool_id or ""},
         }
     )
+    if scheduling_error is not None:
+        model["executionInfo"]["schedulingError"] = scheduling_error
     transition(model, BatchJobState.ACTIVE, now)
     job = Job(account, model, account.next_serial())
     account.jobs.add(job.id, job)
     job_states.limit(job)
-    job_states.all_tasks_complete(job)
+    if scheduling_error is None:
+        job_states.all_tasks_complete(job)
+    else:
+        job_states.terminate(job, "SchedulingError", force=True)
     return created(model)
 
 

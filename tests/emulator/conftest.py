@@ -173,7 +173,10 @@ def account(emulator: Emulator) -> Iterator[Account]:
     with emulator.client(name) as client:
         test_account = Account(name, client)
         yield test_account
-        assert test_account.control("GET", "/check") == {"violations": []}
+        try:
+            assert test_account.control("GET", "/check") == {"violations": []}
+        finally:
+            test_account.control("POST", "/reset")
 
 
 @dataclass

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from azure.batch.models import BatchJobDisableOptions, BatchJobUpdateOptions, BatchTaskCreateOptions
 from azure.batch.models import _models as models
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
 
 from tests.emulator.conftest import UBUNTU, Account, until
 
@@ -64,6 +70,7 @@ def test_a_job_can_be_disabled_once_its_tasks_are_done(account: Account) -> None
 
 
 def test_a_terminated_job_ends_its_tasks_and_takes_no_more(account: Account) -> None:
+    account.control("POST", "/settings", {"delays": {"job": 20}})
     account.pool()
     account.job()
     account.task("runs", "sleep 300")
@@ -370,3 +377,37 @@ def test_a_deleted_job_stays_deleting_for_a_while_and_its_files_go(account: Acco
     (node,) = account.client.list_nodes("pool")
     names = [file.name for file in account.client.list_node_files("pool", node.id, recursive=True)]
     assert not [name for name in names if name.startswith("workitems/")]
+
+
+def test_a_job_whose_pool_cannot_be_made_ends_with_a_scheduling_error(account: Account) -> None:
+    account.control("POST", "/settings", {"quotas": {"pools": 0}})
+    specification = {
+        "poolLifetimeOption": "job",
+        "pool": {"vmSize": "STANDARD_D2S_V3", "virtualMachineConfiguration": UBUNTU},
+    }
+    account.job(poolInfo={"autoPoolSpecification": specification})
+    error = _job_becomes(account, "completed").execution_info.scheduling_error
+    assert error.code == "AutoPoolCreationFailedWithQuotaReached"
+
+
+def test_changes_of_a_job_and_a_task_hold_to_their_conditions(account: Account) -> None:
+    account.job()
+    account.task("task", "/bin/true")
+    job, task = account.client.get_job("job"), account.client.get_task("job", "task")
+    unchanged = {"match_condition": MatchConditions.IfNotModified}
+    account.client.update_job("job", BatchJobUpdateOptions(priority=1), etag=job.etag, **unchanged)
+    task.constraints.max_task_retry_count = 4
+    account.client.replace_task("job", "task", task, etag=task.etag, **unchanged)
+    assert account.client.get_task("job", "task").constraints.max_task_retry_count == 4
+    with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
+        account.client.update_job("job", BatchJobUpdateOptions(priority=2), etag=job.etag, **unchanged)
+    with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
+        account.client.begin_terminate_job("job", BECAUSE, etag=job.etag, **unchanged)
+    with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
+        account.client.terminate_task("job", "task", etag=task.etag, **unchanged)
+    with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
+        account.client.delete_task("job", "task", etag=task.etag, **unchanged)
+    assert (account.client.get_job("job").priority, account.client.get_task("job", "task").state) == (
+        1,
+        "active",
+    )

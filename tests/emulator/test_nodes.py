@@ -61,6 +61,7 @@ def test_a_reboot_requeues_tasks_and_runs_the_start_task_again(account: Account)
     account.task("long", "/bin/bash -c '[ -e $AZ_BATCH_NODE_SHARED_DIR/go ] || sleep 300'")
     account.task_becomes("running", "long")
     node = _node(account)
+    account.control("POST", "/settings", {"delays": {"reboot": 20}})
     poller = account.client.begin_reboot_node("pool", node.id, REBOOT, polling_interval=0)
     assert _node(account).state == "rebooting"
     poller.result()

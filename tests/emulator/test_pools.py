@@ -53,6 +53,7 @@ def test_allocation_takes_time_and_passes_through_its_states(account: Account) -
 
 
 def test_a_pool_that_is_being_resized_is_not_resized_again(account: Account) -> None:
+    account.control("POST", "/settings", {"delays": {"allocation": 40}})
     account.pool(wait=False)
     with pytest.raises(ResourceExistsError, match="PoolBeingResized"):
         _resize(account, 3)

@@ -151,6 +151,8 @@ async def _serve(service: Service, listener: socket.socket) -> None:
             server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
+            # A client may send on a kept connection just as it is closed, and a POST is then not tried again.
+            timeout_keep_alive=600,
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )

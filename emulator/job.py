@@ -283,6 +283,7 @@ class Job:
         """Forget a task; one that runs is stopped, and its files go."""
         self._count(task, -1)
         self.tasks.remove(task.id)
+        task.forget()
         task.ticket = 0
         running = task in self.on_nodes
         self.stop(task, Ending.DELETE, "")

@@ -49,7 +49,7 @@ def limit(job: Job) -> None:
 
 
 def _limit_reached(job: Job) -> None:
-    if job.state in ("active", "disabling", "disabled", "enabling"):
+    if job.state in ("active", "disabling", "disabled", "enabling") and not job.account.closing:
         terminate(job, "MaxWallClockTimeExpiry")
 
 
@@ -171,6 +171,8 @@ async def _delete(job: Job, *, release: bool) -> None:
         await preparation.release(job)
     await job.account.clock.delay(job.account.delays.delete)
     job.queue.drop(job)
+    for task in job.tasks:
+        task.forget()
     for node in job.nodes:
         node.clear_job(job)
     job.account.jobs.remove(job.id)

@@ -282,7 +282,9 @@ class Node:
         """Keep the files of a completed task for its retention time."""
         length = min(read_duration(task.constraints["retentionTime"]), _LONGEST_RETENTION)
         self._keep_until = max(self._keep_until, self.account.clock.now() + length)
-        self.account.later(length, self._retention_over, task, task.execution.get("endTime"))
+        task.forget()
+        end = task.execution.get("endTime")
+        task.retention = self.account.later(length, self._retention_over, task, end)
 
     def _retention_over(self, task: Task, end: str) -> None:
         if task.state == "completed" and task.execution.get("endTime") == end and not self.gone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -97,6 +98,19 @@ def _not_started(error: Exception) -> Outcome:
     )
 
 
+def _not_laid_out(error: OSError) -> Outcome:
+    return Outcome(
+        failure=BatchTaskFailureInfo(
+            {
+                "category": "servererror",
+                "code": "DiskFull" if error.errno == errno.ENOSPC else "ResourceDirectoryCreateFailed",
+                "message": "The task's directory could not be created",
+                "details": [{"name": "Message", "value": error.strerror or str(error)}],
+            }
+        )
+    )
+
+
 def lay_out(directory: Path) -> None:
     """A fresh task directory: `wd`, and empty stdout.txt and stderr.txt."""
     if directory.exists():
@@ -108,7 +122,10 @@ def lay_out(directory: Path) -> None:
 
 async def attempt(command: Command, processes: Processes, sources: Sources) -> Outcome:
     """Run a command once, to its end or its limit. When cancelled, its processes are gone first."""
-    lay_out(command.directory)
+    try:
+        lay_out(command.directory)
+    except OSError as error:
+        return _not_laid_out(error)
     seconds = None if command.limit is None else min(command.limit.total_seconds(), 1e8)
     try:
         async with asyncio.timeout(seconds):
@@ -128,8 +145,10 @@ async def _run(command: Command, processes: Processes) -> Outcome:
     try:
         return exited(await process.wait())
     finally:
-        await process.end()
-        processes.ended(process)
+        try:
+            await process.end()
+        finally:
+            processes.ended(process)
 
 
 async def upload(

@@ -57,10 +57,6 @@ class MissingRequiredQueryParameter(BatchError):
     """A query parameter that's mandatory for this request is not specified."""
 
 
-class OutOfRangeInput(BatchError):
-    """One of the request inputs is out of range."""
-
-
 class InvalidHeaderValue(BatchError):
     """The value provided for one of the HTTP headers was not in the correct format."""
 
@@ -103,12 +99,6 @@ class AuthenticationFailed(BatchError):
     correctly including the signature."""
 
     status = 403
-
-
-class ResourceNotFound(BatchError):
-    """The specified resource does not exist."""
-
-    status = 404
 
 
 class PoolNotFound(BatchError):

@@ -161,7 +161,9 @@ class Job:
         return task
 
     def enqueue(self, task: Task) -> None:
-        """Let an active task wait for a node."""
+        """Let an active task wait for a node; one that was deleted meanwhile waits for nothing."""
+        if self.tasks.get(task.id) is not task:
+            return
         self.queue.push(task)
         self.account.schedule(self.pool_id)
 

@@ -66,7 +66,7 @@ class Node:
         self.directory = self.account.directory / pool.id / node_id
         self.slots: int = pool.model["taskSlotsPerNode"]
         self.free_slots = self.slots
-        self.on_it: dict[Task, asyncio.Task[None]] = {}
+        self.on_it: dict[Task, asyncio.Task[Outcome | None]] = {}
         self.emptied = asyncio.Event()
         self.emptied.set()
         self.refused: set[Job] = set()  # the jobs whose preparation failed here
@@ -212,28 +212,35 @@ class Node:
             self._begin(task)
         else:
             job.move(task, BatchTaskState.PREPARING)
-        self.on_it[task] = self.account.spawn(self._run(task))
+        attempt = self.on_it[task] = self.account.spawn(self._run(task))
+        # Not in a `finally` of `_run`: a coroutine cancelled before its first step never comes to that.
+        attempt.add_done_callback(lambda done: self._ran(task, done))
 
     def _begin(self, task: Task) -> None:
         task.job.move(task, BatchTaskState.RUNNING)
         task.execution["startTime"] = self.account.clock.stamp()
 
-    async def _run(self, task: Task) -> None:
+    async def _run(self, task: Task) -> Outcome | None:
+        """Prepare the job if need be, and run the task once; None when the job cannot be prepared here."""
+        if task.state == "preparing":
+            if not await preparation.prepare(self, task.job):
+                self.refused.add(task.job)
+                task.ending = Ending.UNPREPARED
+                return None
+            self._begin(task)
+        return await self._attempt(task)
+
+    def _ran(self, task: Task, done: asyncio.Task[Outcome | None]) -> None:
+        if self.account.closing:
+            return
         outcome: Outcome | None = None
-        try:
-            if task.state == "preparing":
-                if not await preparation.prepare(self, task.job):
-                    self.refused.add(task.job)
-                    task.ending = Ending.UNPREPARED
-                    return
-                self._begin(task)
-            outcome = await self._attempt(task)
-        except asyncio.CancelledError:
-            if task.ending is None and not self.account.closing:
-                task.ending = Ending.REQUEUE  # the preparation that it waited for was stopped
-        finally:
-            if not self.account.closing:
-                self._release(task, outcome)
+        if not done.cancelled():
+            fault = done.exception()
+            task.message = f"The emulator failed: {fault}"
+            outcome = None if fault else done.result()
+        elif task.ending is None:
+            task.ending = Ending.REQUEUE  # the preparation that it waited for was stopped
+        self._release(task, outcome)
 
     async def _attempt(self, task: Task) -> Outcome:
         """Run the task once; its output files are uploaded unless it is to be tried again."""
@@ -306,21 +313,21 @@ class Node:
 
     def stop(self, task: Task, ending: Ending) -> None:
         """End a task here; it comes off the node when its processes are gone."""
-        if task.ending is None or ending is Ending.DELETE:
+        stopping = task.ending is not None
+        if not stopping or ending is Ending.DELETE:
             task.ending = ending
-        self.on_it[task].cancel()
+        if not stopping:
+            self.on_it[task].cancel()
 
     def clear(self, task: Task) -> None:
-        """Remove the files of a task that is not running."""
+        """Remove the files of a task that is not running, unless a new one of its id has come."""
+        if task.job.tasks.get(task.id) not in (None, task):
+            return
         shutil.rmtree(self.job_directory(task.job) / task.id, ignore_errors=True)
 
     def clear_job(self, job: Job) -> None:
         """Remove the files of all tasks of a job."""
         shutil.rmtree(self.directory / "workitems" / job.id, ignore_errors=True)
-
-    def files_of(self, task: Task) -> bool:
-        """Whether the task's directory is still here."""
-        return (self.job_directory(task.job) / task.id).is_dir()
 
     # Leaving
 

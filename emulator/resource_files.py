@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -237,7 +238,7 @@ def _write(file: BinaryIO, chunk: bytes, file_path: str) -> None:
     try:
         file.write(chunk)
     except OSError as error:
-        full = error.errno == 28  # ENOSPC
+        full = error.errno == errno.ENOSPC
         raise ResourceFileError(
             _SERVER,
             "DiskFull" if full else "ResourceFileWriteFailed",

@@ -411,3 +411,34 @@ def test_changes_of_a_job_and_a_task_hold_to_their_conditions(account: Account) 
         1,
         "active",
     )
+
+
+def test_a_task_ended_as_soon_as_it_was_placed_comes_off_its_node(account: Account) -> None:
+    account.pool(nodes=2, taskSlotsPerNode=8)
+    account.job()
+    for turn in range(10):
+        names = [f"task{turn}-{number}" for number in range(16)]
+        account.client.create_tasks(
+            "job", [BatchTaskCreateOptions(id=name, command_line="sleep 60") for name in names]
+        )
+        for name in names[::2]:
+            account.client.delete_task("job", name)
+        for name in names[1::2]:
+            account.client.terminate_task("job", name)
+        account.client.create_task("job", BatchTaskCreateOptions(id=names[0], command_line="/bin/true"))
+        assert account.completed(names[0]).execution_info.exit_code == 0
+        assert account.text(names[0]) == ""
+    until(
+        lambda: all(node.running_tasks_count == 0 for node in account.client.list_nodes("pool")),
+        "the nodes are empty",
+    )
+
+
+def test_a_deleted_task_that_waited_for_another_never_runs(account: Account) -> None:
+    account.pool()
+    account.job(usesTaskDependencies=True)
+    account.task("after", "/bin/true", dependsOn={"taskIds": ["first"]})
+    account.client.delete_task("job", "after")
+    account.task("first", "/bin/true")
+    account.completed("first")
+    assert [task.id for task in account.client.list_tasks("job")] == ["first"]

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,10 @@ from pathlib import Path
 import uvicorn
 
 from emulator.app import application
+from emulator.faults import Protocol
 from emulator.service import RootInUse, Service
 from emulator.settings import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Settings
+from emulator.storage import AutoStorage
 
 LOOPBACK = "127.0.0.1"
 
@@ -56,37 +59,78 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m emulator",
+        description="Azure Batch on this machine, for this machine only.",
+        epilog="From the environment: EMULATOR_KEY, the key of all accounts (default: the published one); "
+        "AZURE_STORAGE_KEY, that of --auto-storage.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--port", type=int, default=10100, help="on 127.0.0.1; 0 is a free one (%(default)s)")
+    parser.add_argument("--root", type=Path, required=True, help="where nodes keep their files")
+    parser.add_argument("--account", default=DEVELOPMENT_ACCOUNT, help="that of bearer tokens (%(default)s)")
+    parser.add_argument("--cert", type=Path, help="serve TLS with this certificate; accept bearer tokens")
+    parser.add_argument("--key", type=Path, help="the certificate's key")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="by how much the service's own delays are shortened"
+    )
+    parser.add_argument(
+        "--auto-storage", metavar="URL", help="the blob endpoint of the accounts' auto storage"
+    )
+    return parser
+
+
 def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]:
     """What the command line and the environment say, and the socket that listens."""
-    parser = argparse.ArgumentParser(
-        prog="python -m emulator", description="Azure Batch on this machine, for this machine only."
-    )
-    parser.add_argument("--port", type=int, default=10100, help="the port on 127.0.0.1; 0 is a free one (%(default)s)")
-    parser.add_argument("--root", type=Path, required=True, help="the directory under which nodes keep their files")
-    parser.add_argument("--account", default=DEVELOPMENT_ACCOUNT, help="the account of bearer tokens (%(default)s)")
-    parser.add_argument("--key", help="the accounts' key; better given as EMULATOR_KEY, out of sight")
-    parser.add_argument(
-        "--speed",
-        type=float,
-        default=1.0,
-        help="how much faster than by default the service's own delays pass",
-    )
-    given = parser.parse_args(arguments)
-    key = given.key or os.environ.get("EMULATOR_KEY") or DEVELOPMENT_KEY
+    given = _parser().parse_args(arguments)
+    key = os.environ.get("EMULATOR_KEY") or DEVELOPMENT_KEY
     try:
         base64.b64decode(key, validate=True)
     except binascii.Error:
-        raise UnusableSettings("the key is not base64") from None
+        raise UnusableSettings("EMULATOR_KEY is not base64") from None
     if not 0 < given.speed <= 1e6:
         raise UnusableSettings(f"--speed must be greater than 0 and at most 1000000, not {given.speed:g}")
+    certificate = _certificate(given.cert, given.key)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, given.port))
     except (OSError, OverflowError) as error:
         raise UnusableSettings(f"cannot listen on {LOOPBACK}:{given.port}: {_why(error)}") from None
-    endpoint = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-    return listener, Settings(given.root.absolute(), endpoint, account=given.account, key=key, speed=given.speed)
+    scheme = "https" if certificate else "http"
+    return listener, Settings(
+        given.root.absolute(),
+        f"{scheme}://{LOOPBACK}:{listener.getsockname()[1]}",
+        account=given.account,
+        key=key,
+        certificate=certificate,
+        auto_storage=_auto_storage(given.auto_storage),
+        speed=given.speed,
+        path=os.environ.get("PATH", os.defpath),
+    )
+
+
+def _certificate(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UnusableSettings("--cert and --key go together")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise UnusableSettings(f"cannot use {certificate} with {key}: {_why(error)}") from None
+    return certificate, key
+
+
+def _auto_storage(url: str | None) -> AutoStorage | None:
+    if url is None:
+        return None
+    key = os.environ.get("AZURE_STORAGE_KEY", "")
+    if not key:
+        raise UnusableSettings("--auto-storage needs the storage account's key in AZURE_STORAGE_KEY")
+    return AutoStorage(url, key)
 
 
 def _why(error: Exception) -> str:
@@ -94,13 +138,23 @@ def _why(error: Exception) -> str:
 
 
 async def _serve(service: Service, listener: socket.socket) -> None:
+    certificate, key = service.settings.certificate or (None, None)
     server = Server(
         uvicorn.Config(
             application(service),
+            http=Protocol,
+            loop="asyncio",
+            ws="none",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
+            server_header=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
+            # A client may send on a kept connection just as it is closed, and a POST is then not tried again.
+            timeout_keep_alive=600,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
         )
     )
 

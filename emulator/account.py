@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulator.attempt import Command, Outcome, attempt
+from emulator.capacity import Quotas, Shortage
 from emulator.clock import Clock
 from emulator.errors import JobNotFound, PoolNotFound
+from emulator.faults import Faults
 from emulator.job import Job
 from emulator.listing import Listing
 from emulator.pool import Pool
 from emulator.queue import Queue
+from emulator.resource_files import Sources
 from emulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ class Delays:
     """A node's `leavingpool`."""
     reboot: float = 1.0
     """A node's `rebooting`, `reimaging`, `deallocating`."""
+    capacity: float = 5.0
+    """From a spot node's pre-emption to its return."""
     delete: float = 1.0
     """How long a deleted pool or job stays `deleting`."""
     job: float = 0.2
@@ -55,6 +61,10 @@ class Account:
         self.service = service
         self.clock = Clock(service.settings.speed)
         self.delays = Delays()
+        self.quotas = Quotas()
+        self.faults = Faults()
+        self._sources = Sources(service.client, self.clock, service.settings.auto_storage)
+        self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
         self.jobs = Listing[Job]()
         self.broken: list[str] = []  # what went wrong in the emulator itself; a check fails on it
@@ -92,11 +102,15 @@ class Account:
             self.broken.append(f"{type(error).__name__}: {error}")
             self.service.log.error("a fault of the emulator in account %s", self.name, exc_info=error)
 
+    def later(self, length: timedelta, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
+        """Call something after a user's own length of time, which `--speed` does not shorten."""
+        return asyncio.get_running_loop().call_later(length.total_seconds(), call, *arguments)
+
     async def attempt(self, command: Command) -> Outcome:
         """Run a command once on behalf of a node."""
         self.attempts += 1
         try:
-            return await attempt(command, self.service.processes, self.service.client)
+            return await attempt(command, self.service.processes, self._sources)
         finally:
             self.attempts -= 1
 

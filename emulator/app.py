@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator import auth
+from emulator import auth, faults
+from emulator.account import Account
 from emulator.errors import (
     BatchError,
     InternalError,
@@ -31,7 +32,7 @@ def application(service: Service) -> ASGIApp:
     """The emulator as an ASGI application."""
     app = Starlette(
         routes=[Route("/_emulator", _operations, methods=["GET"]), *control.ROUTES, *routes()],
-        exception_handlers={BatchError: _batch_error},
+        exception_handlers={BatchError: _batch_error, Exception: _fault},
     )
     return Gate(app, service)
 
@@ -48,6 +49,10 @@ async def _operations(_request: Request) -> Response:
 async def _batch_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BatchError), "Starlette looks handlers up by class"
     return error_answer(error, str(request.base_url))
+
+
+async def _fault(request: Request, _error: Exception) -> Response:
+    return error_answer(InternalError(), str(request.base_url))
 
 
 class Gate:
@@ -92,11 +97,25 @@ class Gate:
         except BatchError as error:
             await _refuse(error, scope, receive, send)
             return
+        account: Account | None = scope.get("state", {}).get("account")
         try:
-            await self._app(scope, receive, send)
-        except Exception as error:
+            if account is None or scope["path"].startswith("/_emulator"):
+                await self._app(scope, receive, send)
+            else:
+                await self._operate(account, scope, receive, send)
+        except Exception as error:  # it was answered by `_fault`, which Starlette lets through nevertheless
             self._service.log.error("a fault of the emulator", exc_info=error)
-            await _refuse(InternalError(), scope, receive, send)
+
+    async def _operate(self, account: Account, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do what Batch does, or the fault that was asked for."""
+        fault = account.faults.next_for(scope)
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
+        self._service.log.warning(
+            "%s %s %s: %s, on request", account.name, scope["method"], scope["path"], fault.action
+        )
+        await faults.commit(fault, self._app, str(Request(scope).base_url), scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}

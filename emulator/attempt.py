@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
-from azure.batch.models import BatchTaskFailureInfo, ResourceFile
+from azure.batch.models import BatchTaskFailureInfo, OutputFile, ResourceFile
 
+import emulator.output_files
 from emulator import resource_files
+from emulator.clock import Clock
 from emulator.process import Processes
-from emulator.resource_files import ResourceFileError
+from emulator.resource_files import ResourceFileError, Sources
 
 KILLED = -9  # the exit code of a command that Batch ended
 
@@ -59,7 +61,8 @@ def ended(message: str) -> BatchTaskFailureInfo:
     )
 
 
-def _exited(exit_code: int) -> Outcome:
+def exited(exit_code: int) -> Outcome:
+    """How an attempt ended whose command exited by itself."""
     if exit_code == 0:
         return Outcome(0)
     return Outcome(
@@ -95,6 +98,19 @@ def _not_started(error: Exception) -> Outcome:
     )
 
 
+def _not_laid_out(error: OSError) -> Outcome:
+    return Outcome(
+        failure=BatchTaskFailureInfo(
+            {
+                "category": "servererror",
+                "code": "DiskFull" if error.errno == errno.ENOSPC else "ResourceDirectoryCreateFailed",
+                "message": "The task's directory could not be created",
+                "details": [{"name": "Message", "value": error.strerror or str(error)}],
+            }
+        )
+    )
+
+
 def lay_out(directory: Path) -> None:
     """A fresh task directory: `wd`, and empty stdout.txt and stderr.txt."""
     if directory.exists():
@@ -104,13 +120,16 @@ def lay_out(directory: Path) -> None:
     (directory / "stderr.txt").touch()
 
 
-async def attempt(command: Command, processes: Processes, client: httpx.AsyncClient) -> Outcome:
+async def attempt(command: Command, processes: Processes, sources: Sources) -> Outcome:
     """Run a command once, to its end or its limit. When cancelled, its processes are gone first."""
-    lay_out(command.directory)
+    try:
+        lay_out(command.directory)
+    except OSError as error:
+        return _not_laid_out(error)
     seconds = None if command.limit is None else min(command.limit.total_seconds(), 1e8)
     try:
         async with asyncio.timeout(seconds):
-            await resource_files.fetch(client, command.resource_files, command.directory / "wd")
+            await resource_files.fetch(sources, command.resource_files, command.directory / "wd")
             return await _run(command, processes)
     except ResourceFileError as error:
         return Outcome(failure=error.failure)
@@ -124,7 +143,21 @@ async def _run(command: Command, processes: Processes) -> Outcome:
     except (OSError, ValueError) as error:
         return _not_started(error)
     try:
-        return _exited(await process.wait())
+        return exited(await process.wait())
     finally:
-        await process.end()
-        processes.ended(process)
+        try:
+            await process.end()
+        finally:
+            processes.ended(process)
+
+
+async def upload(
+    outcome: Outcome, output_files: Sequence[OutputFile], command: Command, root: Path, clock: Clock
+) -> Outcome:
+    """Upload the output files of a command that ran for the last time: a failure of that fails the task."""
+    if outcome.exit_code is None:
+        return outcome  # it never ran
+    failure = await emulator.output_files.upload(
+        output_files, command.directory, root, command.environment, clock, succeeded=outcome.succeeded
+    )
+    return Outcome(outcome.exit_code, outcome.failure or failure)

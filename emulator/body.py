@@ -33,6 +33,18 @@ REFUSED: dict[str, set[str]] = {
         "mountConfiguration",
         "upgradePolicy",
     },
+    "BatchPoolUpdateOptions": {
+        "vmSize",
+        "virtualMachineConfiguration",
+        "taskSlotsPerNode",
+        "taskSchedulingPolicy",
+        "enableInterNodeCommunication",
+        "networkConfiguration",
+        "applicationPackageReferences",
+        "userAccounts",
+        "mountConfiguration",
+        "upgradePolicy",
+    },
     "VirtualMachineConfiguration": {
         "windowsConfiguration",
         "dataDisks",
@@ -55,14 +67,13 @@ REFUSED: dict[str, set[str]] = {
     "BatchStartTask": {"containerSettings"},
     "BatchJobPreparationTask": {"containerSettings"},
     "BatchJobReleaseTask": {"containerSettings"},
-    "ResourceFile": {"autoStorageContainerName", "identityReference"},
+    "ResourceFile": {"identityReference"},
     "OutputFileBlobContainerDestination": {"identityReference"},
     "UserIdentity": {"username"},
 }
 """Properties by model that would need what the emulator does not do: a value that asks for it is a 501."""
 for _alike, _of in {
     "BatchPoolSpecification": "BatchPoolCreateOptions",
-    "BatchPoolUpdateOptions": "BatchPoolCreateOptions",
     "BatchPoolReplaceOptions": "BatchPoolCreateOptions",
     "BatchJobUpdateOptions": "BatchJobCreateOptions",
     "BatchJob": "BatchJobCreateOptions",

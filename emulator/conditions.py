@@ -35,14 +35,14 @@ def _option(task: Task) -> ExitOptions | None:
 def satisfies_dependents(task: Task) -> bool:
     """Whether tasks that depend on this completed one may run."""
     option = _option(task)
-    if option is not None and option.dependency_action is not None:
-        return option.dependency_action == "satisfy"
+    if option is not None and "dependencyAction" in option:
+        return option["dependencyAction"] == "satisfy"
     return task.execution["result"] == "success"
 
 
 def job_action(task: Task) -> str:
     """What becomes of the job now: none, disable or terminate; only for a job that asked for it."""
     option = _option(task)
-    if option is not None and option.job_action is not None:
-        return str(option.job_action)
+    if option is not None and "jobAction" in option:
+        return option["jobAction"]
     return "none" if task.execution["result"] == "success" else "terminate"

@@ -5,7 +5,6 @@ After "Azure Batch compute node environment variables" in Microsoft's documentat
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +15,11 @@ if TYPE_CHECKING:
     from emulator.job import Job
     from emulator.node import Node
 
-# The one thing tasks inherit from whoever started the emulator: where programs are.
-PATH = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
-
 
 def node_environment(node: Node, directory: Path) -> dict[str, str]:
     """What every task on a node sees; `directory` is its own."""
     return {
-        "PATH": PATH,
+        "PATH": node.account.settings.path,
         "LANG": "C.UTF-8",
         "HOME": str(directory / "wd"),
         "AZ_BATCH_ACCOUNT_NAME": node.account.name,

@@ -57,10 +57,6 @@ class MissingRequiredQueryParameter(BatchError):
     """A query parameter that's mandatory for this request is not specified."""
 
 
-class OutOfRangeInput(BatchError):
-    """One of the request inputs is out of range."""
-
-
 class InvalidHeaderValue(BatchError):
     """The value provided for one of the HTTP headers was not in the correct format."""
 
@@ -85,8 +81,17 @@ class InvalidAutoScalingSettings(BatchError):
     """The settings specified for automatic scaling are invalid."""
 
 
-class AutoScalingFormulaSyntaxError(InvalidAutoScalingSettings):
-    """The specified autoscaling formula has a syntax error."""
+class FormulaRefused(BatchError):
+    """An autoscale formula cannot be used; the parser of formulas knows the code."""
+
+    def __init__(self, code: str, message: str, /, **values: object) -> None:
+        super().__init__(message, **values)
+        self._code = code
+
+    @property
+    def code(self) -> str:
+        """The parser's code."""
+        return self._code
 
 
 class AuthenticationFailed(BatchError):
@@ -94,12 +99,6 @@ class AuthenticationFailed(BatchError):
     correctly including the signature."""
 
     status = 403
-
-
-class ResourceNotFound(BatchError):
-    """The specified resource does not exist."""
-
-    status = 404
 
 
 class PoolNotFound(BatchError):
@@ -162,8 +161,8 @@ class PoolBeingResized(BatchError):
     status = 409
 
 
-class PoolNotEligibleForOperation(BatchError):
-    """The specified pool is not eligible for the operation in its present state."""
+class OperationNotValidOnPool(BatchError):
+    """The specified operation is not valid on the pool."""
 
     status = 409
 
@@ -200,12 +199,6 @@ class JobCompleted(BatchError):
 
 class JobDisabled(BatchError):
     """The specified job is already disabled."""
-
-    status = 409
-
-
-class JobNotDisabled(BatchError):
-    """The specified job is not disabled."""
 
     status = 409
 
@@ -356,6 +349,24 @@ class InternalError(BatchError):
     """The server encountered an internal error. Please retry the request."""
 
     status = 500
+
+
+class ServerBusy(BatchError):
+    """The server is currently unable to receive requests. Please retry your request."""
+
+    status = 503
+
+
+class TooManyRequests(BatchError):
+    """Too many requests were sent to the account. Please retry your request."""
+
+    status = 429
+
+
+class TooManyEnableAutoScaleRequests(BatchError):
+    """Too many Enable Pool AutoScale requests are issued on the pool."""
+
+    status = 503
 
 
 class NotImplementedHere(BatchError):

@@ -36,6 +36,7 @@ from emulator.task import Ending, Task
 if TYPE_CHECKING:
     from emulator.account import Account
     from emulator.node import Node
+    from emulator.preparation import Preparation
 
 UNLIMITED_PARALLEL = -1
 DIRECTORY = "job-1"  # a job's own directory below its id on a node; a job schedule would number them
@@ -53,7 +54,10 @@ class Job:
         self.dependencies = Dependencies()
         self.counts: Counter[str] = Counter()  # tasks: active, running, completed, succeeded, failed
         self.slot_counts: Counter[str] = Counter()  # the same, in task slots
+        self._shown = (asyncio.get_running_loop().time(), Counter[str](), Counter[str]())
         self.on_nodes: set[Task] = set()  # the tasks that are preparing or running
+        self.prepared: dict[Node, Preparation] = {}
+        self.preparations = Listing["Preparation"]()  # the same, for those who list them
         self.nodes: set[Node] = set()  # where files of its tasks may be
         self.idle = asyncio.Event()  # set while no task of it is on a node
         self.idle.set()
@@ -128,18 +132,19 @@ class Job:
         self.writable()
         if options["id"] in self.tasks:
             raise TaskExists
-        model = BatchTask(dict(options.items()))
         now = self.account.clock.stamp()
-        constraints = model["constraints"] = dict(options.get("constraints") or {})
-        constraints.setdefault("maxWallClockTime", clock.UNLIMITED)
-        constraints.setdefault("retentionTime", "P7D")
-        constraints.setdefault("maxTaskRetryCount", self.model["constraints"]["maxTaskRetryCount"])
-        model.setdefault("userIdentity", {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}})
-        model.setdefault("requiredSlots", 1)
         model = BatchTask(
             {
-                **model,
-                "url": f"{self.model['url']}/tasks/{model['id']}",
+                "userIdentity": {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}},
+                "requiredSlots": 1,
+                **options,
+                "constraints": {
+                    "maxWallClockTime": clock.UNLIMITED,
+                    "retentionTime": "P7D",
+                    "maxTaskRetryCount": self.model["constraints"]["maxTaskRetryCount"],
+                    **(options.get("constraints") or {}),
+                },
+                "url": f"{self.model['url']}/tasks/{options['id']}",
                 "eTag": clock.etag(),
                 "creationTime": now,
                 "lastModified": now,
@@ -156,7 +161,9 @@ class Job:
         return task
 
     def enqueue(self, task: Task) -> None:
-        """Let an active task wait for a node."""
+        """Let an active task wait for a node; one that was deleted meanwhile waits for nothing."""
+        if self.tasks.get(task.id) is not task:
+            return
         self.queue.push(task)
         self.account.schedule(self.pool_id)
 
@@ -168,6 +175,13 @@ class Job:
         for key in keys:
             self.counts[key] += by
             self.slot_counts[key] += by * task.slots
+
+    def shown_counts(self) -> tuple[Counter[str], Counter[str]]:
+        """The counts as clients see them: out of date by up to the lag that a test asked for."""
+        now = asyncio.get_running_loop().time()
+        if now - self._shown[0] >= self.account.faults.task_counts_lag:
+            self._shown = (now, self.counts.copy(), self.slot_counts.copy())
+        return self._shown[1:]
 
     def move(self, task: Task, finish: BatchTaskState) -> None:
         """Let a task enter a state, and count it there."""
@@ -188,16 +202,27 @@ class Job:
         """A task came off its node: with an outcome, or stopped there, as its `ending` says."""
         self.on_nodes.discard(task)
         ending, task.ending = task.ending, None
-        if outcome is not None and outcome.retryable and task.retries_left and self.state == "active":
+        if ending is Ending.DELETE:
+            pass
+        elif outcome is not None and self.retries(task, outcome):
             self._again(task, "retryCount", "lastRetryTime")
         elif outcome is not None:
             self.complete(task, outcome)
         elif ending is Ending.REQUEUE:
             self._again(task, "requeueCount", "lastRequeueTime")
-        elif ending is not Ending.DELETE:
-            self.complete(task, Outcome(attempt.KILLED, attempt.ended(task.message)))
+        elif ending is Ending.UNPREPARED:
+            self.move(task, BatchTaskState.ACTIVE)
+            self.enqueue(task)
+        else:
+            ran = task.state == "running"
+            self.complete(task, Outcome(attempt.KILLED if ran else None, attempt.ended(task.message)))
         if not self.on_nodes:
             self.idle.set()
+
+    def retries(self, task: Task, outcome: Outcome) -> bool:
+        """Whether a task that ended so is to be tried again."""
+        ending = self.state in ("terminating", "deleting", "completed")
+        return outcome.retryable and task.retries_left and not ending
 
     def _again(self, task: Task, count: str, moment: str) -> None:
         execution = task.execution
@@ -260,6 +285,7 @@ class Job:
         """Forget a task; one that runs is stopped, and its files go."""
         self._count(task, -1)
         self.tasks.remove(task.id)
+        task.forget()
         task.ticket = 0
         running = task in self.on_nodes
         self.stop(task, Ending.DELETE, "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from azure.batch.models import BatchJobState
 
+from emulator import preparation
 from emulator.clock import read_duration
 from emulator.conditions import job_action
 from emulator.errors import (
@@ -16,7 +17,7 @@ from emulator.errors import (
     JobCompleted,
     JobDisabled,
     JobNotActive,
-    JobNotDisabled,
+    OperationInvalidForCurrentState,
 )
 from emulator.lifecycle import transition
 from emulator.task import Ending, Task
@@ -46,7 +47,7 @@ def limit(job: Job) -> None:
 
 
 def _limit_reached(job: Job) -> None:
-    if job.state in ("active", "disabling", "disabled", "enabling"):
+    if job.state in ("active", "disabling", "disabled", "enabling") and not job.account.closing:
         terminate(job, "MaxWallClockTimeExpiry")
 
 
@@ -103,13 +104,11 @@ def enable(job: Job) -> None:
     """Start enabling a disabled job.
 
     Raises:
-        JobNotDisabled, JobCompleted, ...: by the job's state.
+        OperationInvalidForCurrentState, JobCompleted, ...: by the job's state.
     """
     job.writable()
-    if job.state not in ("disabled", "disabling"):
-        raise JobNotDisabled
-    if job.state == "disabling":
-        raise JobNotDisabled("The specified job is still being disabled.")
+    if job.state != "disabled":
+        raise OperationInvalidForCurrentState
     _enter(job, _S.ENABLING)
     job.change(_enable(job))
 
@@ -121,8 +120,8 @@ async def _enable(job: Job) -> None:
     all_tasks_complete(job)
 
 
-def terminate(job: Job, reason: str) -> None:
-    """Start terminating; the reason is kept in the job's execution info.
+def terminate(job: Job, reason: str, *, force: bool = False) -> None:
+    """Start terminating; the reason is kept in the job's execution info. By force, no release task runs.
 
     Raises:
         JobCompleted, JobBeingTerminated, JobBeingDeleted: when it is over.
@@ -134,39 +133,57 @@ def terminate(job: Job, reason: str) -> None:
     if job.state == "completed":
         raise JobCompleted
     _enter(job, _S.TERMINATING)
-    job.change(_terminate(job, reason))
+    job.change(_terminate(job, reason, force=force))
 
 
-async def _terminate(job: Job, reason: str) -> None:
+async def _terminate(job: Job, reason: str, *, force: bool) -> None:
     await _end_tasks(job, Ending.TERMINATE)
+    if not force:
+        await preparation.release(job)
     await job.account.clock.delay(job.account.delays.job)
     assert job.model.execution_info is not None, "every job has it from its creation"
     job.model.execution_info["terminateReason"] = reason
     job.model.execution_info["endTime"] = job.account.clock.stamp()
     _enter(job, _S.COMPLETED)
     _no_limit(job)
+    _drop_auto_pool(job)
 
 
-def delete(job: Job) -> None:
-    """Start deleting the job with its tasks and their files.
+def delete(job: Job, *, force: bool = False) -> None:
+    """Start deleting the job with its tasks and their files. By force, no release task runs.
 
     Raises:
         JobBeingDeleted: when it is under way.
     """
     if job.state == "deleting":
         raise JobBeingDeleted
+    release = job.state != "completed" and not force
     _enter(job, _S.DELETING)
-    job.change(_delete(job))
+    job.change(_delete(job, release=release))
 
 
-async def _delete(job: Job) -> None:
+async def _delete(job: Job, *, release: bool) -> None:
     _no_limit(job)
     await _end_tasks(job, Ending.TERMINATE)
+    if release:
+        await preparation.release(job)
     await job.account.clock.delay(job.account.delays.delete)
     job.queue.drop(job)
+    for task in job.tasks:
+        task.forget()
     for node in job.nodes:
         node.clear_job(job)
     job.account.jobs.remove(job.id)
+    _drop_auto_pool(job)
+
+
+def _drop_auto_pool(job: Job) -> None:
+    """Delete the pool that was made for this job alone, unless it is to be kept."""
+    specification = job.model.pool_info.auto_pool_specification
+    pool = job.account.pools.get(job.pool_id)
+    kept = specification is None or specification.get("keepAlive", False)
+    if pool is not None and not kept and pool.state != "deleting":
+        pool.delete()
 
 
 async def _end_tasks(job: Job, ending: Ending) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azure.batch.models import (
@@ -14,11 +16,11 @@ from azure.batch.models import (
     BatchStartTask,
     BatchStartTaskInfo,
     BatchTaskState,
-    SchedulingState,
 )
 
-from emulator import environment
-from emulator.attempt import Command, Outcome
+from emulator import environment, preparation
+from emulator.attempt import Command, Outcome, exited, upload
+from emulator.clock import read_duration
 from emulator.job import DIRECTORY, Job
 from emulator.lifecycle import transition
 from emulator.task import Ending, Task
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _S = BatchNodeState
 DIRECTORIES = ("applications", "fsmounts", "shared", "startup", "volatile", "workitems")
 AGENT_VERSION = "1.0.0"
+_LONGEST_RETENTION = timedelta(days=365)
 _RECENT = 10  # tasks that a node lists
 
 
@@ -63,9 +66,11 @@ class Node:
         self.directory = self.account.directory / pool.id / node_id
         self.slots: int = pool.model["taskSlotsPerNode"]
         self.free_slots = self.slots
-        self.on_it: dict[Task, asyncio.Task[None]] = {}
+        self.on_it: dict[Task, asyncio.Task[Outcome | None]] = {}
         self.emptied = asyncio.Event()
         self.emptied.set()
+        self.refused: set[Job] = set()  # the jobs whose preparation failed here
+        self._keep_until = self.account.clock.now()
         self._life: asyncio.Task[None] | None = None
 
     @property
@@ -84,20 +89,35 @@ class Node:
         return self.pool.nodes.get(self.id) is not self
 
     @property
+    def up(self) -> bool:
+        """Whether commands can be run on it."""
+        return self.state in ("idle", "running")
+
+    @property
     def open(self) -> bool:
         """Whether tasks may be given to it, when they fit."""
-        return self.state in ("idle", "running") and self.model["schedulingState"] == "enabled"
+        return self.up and self.model["schedulingState"] == "enabled"
 
     def enter(self, state: BatchNodeState) -> None:
         """Enter a state."""
         transition(self.model, state, self.account.clock.stamp())
         self.pool.opened(self)
 
-    def live(self, life: Coroutine[Any, Any, None]) -> None:
-        """Go on with this life instead of the present one."""
-        if self._life is not None:
-            self._life.cancel()
-        self._life = self.account.spawn(life)
+    def live(self, life: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Go on with this life when the present one, cut short, is over."""
+        previous = self._life
+        if previous is not None:
+            previous.cancel()
+        self._life = self.account.spawn(self._after(previous, life))
+        return self._life
+
+    @staticmethod
+    async def _after(
+        previous: asyncio.Task[None] | None, life: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        if previous is not None:
+            await asyncio.wait([previous])
+        await life()
 
     # From creation to work
 
@@ -106,7 +126,8 @@ class Node:
         await self.account.clock.delay(seconds)
         for name in DIRECTORIES:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        self.enter(_S.STARTING)
+        if self.state != "starting":
+            self.enter(_S.STARTING)
         self.model["lastBootTime"] = self.account.clock.stamp()
         self.model["nodeAgentInfo"] = {"version": AGENT_VERSION, "lastUpdateTime": self.model["lastBootTime"]}
         await self.account.clock.delay(self.account.delays.start)
@@ -144,7 +165,11 @@ class Node:
         )
         allowed = start_task.get("maxTaskRetryCount", 0)
         while True:
-            outcome = await self.account.attempt(command)
+            if self.account.faults.start_task_fails():
+                self.account.service.log.warning("%s: start task failed, on request", self.account.name)
+                outcome = exited(1)
+            else:
+                outcome = await self.account.attempt(command)
             if not outcome.retryable or info["retryCount"] >= allowed >= 0:
                 break
             info["retryCount"] += 1
@@ -158,7 +183,7 @@ class Node:
 
     # Tasks
 
-    def job_directory(self, job: Job) -> Any:
+    def job_directory(self, job: Job) -> Path:
         """Where a job's tasks have their directories."""
         return self.directory / "workitems" / job.id / DIRECTORY
 
@@ -182,22 +207,48 @@ class Node:
             "taskRootDirectoryUrl": f"{self.model['url']}/files/workitems/{job.id}/{DIRECTORY}/{task.id}",
         }
         job.placed(task, self)
-        self._begin(task)
-        self.on_it[task] = self.account.spawn(self._run(task))
+        if job.model.get("jobPreparationTask") is None:
+            self._begin(task)
+        else:
+            job.move(task, BatchTaskState.PREPARING)
+        attempt = self.on_it[task] = self.account.spawn(self._run(task))
+        # Not in a `finally` of `_run`: a coroutine cancelled before its first step never comes to that.
+        attempt.add_done_callback(lambda done: self._ran(task, done))
 
     def _begin(self, task: Task) -> None:
         task.job.move(task, BatchTaskState.RUNNING)
         task.execution["startTime"] = self.account.clock.stamp()
 
-    async def _run(self, task: Task) -> None:
+    async def _run(self, task: Task) -> Outcome | None:
+        """Prepare the job if need be, and run the task once; None when the job cannot be prepared here."""
+        if task.state == "preparing":
+            if not await preparation.prepare(self, task.job):
+                self.refused.add(task.job)
+                task.ending = Ending.UNPREPARED
+                return None
+            self._begin(task)
+        return await self._attempt(task)
+
+    def _ran(self, task: Task, done: asyncio.Task[Outcome | None]) -> None:
+        if self.account.closing:
+            return
         outcome: Outcome | None = None
-        try:
-            outcome = await self.account.attempt(self._command(task))
-        except asyncio.CancelledError:
-            if task.ending is None:  # nobody ended the task: the emulator itself stops
-                task.ending = Ending.DELETE
-        finally:
-            self._release(task, outcome)
+        if not done.cancelled():
+            fault = done.exception()
+            task.message = f"The emulator failed: {fault}"
+            outcome = None if fault else done.result()
+        elif task.ending is None:
+            task.ending = Ending.REQUEUE  # the preparation that it waited for was stopped
+        self._release(task, outcome)
+
+    async def _attempt(self, task: Task) -> Outcome:
+        """Run the task once; its output files are uploaded unless it is to be tried again."""
+        command = self._command(task)
+        outcome = await self.account.attempt(command)
+        output_files = task.model.output_files
+        if not output_files or task.job.retries(task, outcome):
+            return outcome
+        return await upload(outcome, output_files, command, self.directory, self.account.clock)
 
     def _command(self, task: Task) -> Command:
         directory = self.job_directory(task.job) / task.id
@@ -223,6 +274,8 @@ class Node:
         task.job.left(task, outcome)
         if deleted:
             self.clear(task)
+        elif task.state == "completed":
+            self._retain(task)
         self._remember(task)
         if not self.on_it:
             self.emptied.set()
@@ -230,6 +283,18 @@ class Node:
                 self.enter(_S.IDLE)
         self.pool.opened(self)
         self.pool.schedule()
+
+    def _retain(self, task: Task) -> None:
+        """Keep the files of a completed task for its retention time."""
+        length = min(read_duration(task.constraints["retentionTime"]), _LONGEST_RETENTION)
+        self._keep_until = max(self._keep_until, self.account.clock.now() + length)
+        task.forget()
+        end = task.execution.get("endTime")
+        task.retention = self.account.later(length, self._retention_over, task, end)
+
+    def _retention_over(self, task: Task, end: str) -> None:
+        if task.state == "completed" and task.execution.get("endTime") == end and not self.gone:
+            self.clear(task)
 
     def _remember(self, task: Task) -> None:
         recent = self.model.setdefault("recentTasks", [])
@@ -247,49 +312,34 @@ class Node:
 
     def stop(self, task: Task, ending: Ending) -> None:
         """End a task here; it comes off the node when its processes are gone."""
-        if task.ending is None or ending is Ending.DELETE:
+        stopping = task.ending is not None
+        if not stopping or ending is Ending.DELETE:
             task.ending = ending
-        self.on_it[task].cancel()
+        if not stopping:
+            self.on_it[task].cancel()
 
     def clear(self, task: Task) -> None:
-        """Remove the files of a task that is not running."""
+        """Remove the files of a task that is not running, unless a new one of its id has come."""
+        if task.job.tasks.get(task.id) not in (None, task):
+            return
         shutil.rmtree(self.job_directory(task.job) / task.id, ignore_errors=True)
 
     def clear_job(self, job: Job) -> None:
         """Remove the files of all tasks of a job."""
         shutil.rmtree(self.directory / "workitems" / job.id, ignore_errors=True)
 
-    def files_of(self, task: Task) -> bool:
-        """Whether the task's directory is still here."""
-        return (self.job_directory(task.job) / task.id).is_dir()
-
     # Leaving
 
-    async def empty(self, option: str) -> None:
+    async def empty(self, option: str, why: str) -> None:
         """Get rid of the tasks: requeue or terminate them, or wait for them."""
         if option in ("requeue", "terminate"):
             ending = Ending.REQUEUE if option == "requeue" else Ending.TERMINATE
             for task in list(self.on_it):
-                task.message = "The task was ended because its node was removed from the pool"
+                task.message = f"The task was ended because {why}"
                 self.stop(task, ending)
+            await preparation.stop(self)
         await self.emptied.wait()
 
-    def set_scheduling(self, state: SchedulingState) -> None:
-        """Take tasks again, or no more."""
-        self.model["schedulingState"] = state.value
-        self.pool.opened(self)
-        self.pool.schedule()
-
-    async def leave(self, option: str) -> None:
-        """Leave the pool, when the tasks are dealt with as the deallocation option says."""
-        if self.state != _S.LEAVING_POOL.value:
-            if option in ("taskcompletion", "retaineddata"):
-                self.set_scheduling(SchedulingState.DISABLED)
-                await self.emptied.wait()
-            self.enter(_S.LEAVING_POOL)
-        await self.empty(option)
-        await self.account.clock.delay(self.account.delays.leave)
-        if self._life is not None and self._life is not asyncio.current_task():
-            self._life.cancel()
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.pool.forget(self)
+    def retained(self) -> float:
+        """For how many more seconds files of completed tasks must be kept."""
+        return max(0.0, (self._keep_until - self.account.clock.now()).total_seconds())

@@ -47,6 +47,8 @@ _GRAMMAR = Lark(
     parser="lalr",
     maybe_placeholders=False,
 )
+_LONGEST = 4000  # characters
+_MOST_NEGATIONS = 50  # each nests the others one level deeper
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     name: getattr(operator, name) for name in ("eq", "ne", "gt", "ge", "lt", "le")
 }
@@ -59,7 +61,7 @@ def filtered(text: str, model: type) -> Predicate:
     Raises:
         InvalidQueryParameterValue: when it is not a filter, or names a property that the model has not.
     """
-    if len(text) > 4000:
+    if len(text) > _LONGEST or text.count("not") > _MOST_NEGATIONS:
         raise InvalidQueryParameterValue(QueryParameterName="$filter", Reason="The filter is too long.")
     try:
         return _Predicates(model).transform(_GRAMMAR.parse(text))
@@ -67,9 +69,9 @@ def filtered(text: str, model: type) -> Predicate:
         reason = f"The filter cannot be read from position {error.pos_in_stream}."
     except VisitError as error:
         reason = str(error.orig_exc)
-    except RecursionError:
-        reason = "The filter is nested too deeply."
-    raise InvalidQueryParameterValue(QueryParameterName="$filter", QueryParameterValue=text[:200], Reason=reason)
+    raise InvalidQueryParameterValue(
+        QueryParameterName="$filter", QueryParameterValue=text[:200], Reason=reason
+    )
 
 
 def selected(text: str, model: type) -> list[str]:

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from azure.batch.models import (
+    BatchAutoPoolSpecification,
     BatchJobCreateOptions,
+    BatchJobPreparationTask,
+    BatchJobReleaseTask,
     BatchPoolCreateOptions,
+    BatchPoolInfo,
     BatchTaskCreateOptions,
     ResourceFile,
 )
 
-from emulator import images, resource_files
+from emulator import images, output_files, resource_files, scaling
 from emulator.clock import UNLIMITED, read_duration
 from emulator.errors import (
+    InvalidAutoScalingSettings,
     InvalidPropertyValue,
+    JobPreparationTaskNotSpecified,
     MissingRequiredProperty,
-    NotImplementedHere,
     TaskDependenciesNotSpecifiedOnJob,
     TaskDependencyListTooLong,
+    TaskIdSameAsJobPreparationTask,
+    TaskIdSameAsJobReleaseTask,
     invalid,
 )
 from emulator.job import Job
+from emulator.preparation import LONGEST_RELEASE, PREPARATION_ID, RELEASE_ID
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VM_SIZE = re.compile(r"(?:standard|basic)_[a-z]+(\d+)[a-z0-9_-]*", re.IGNORECASE)
+_LONGEST_PREFIX = 20  # characters; the rest of a pool's id is a GUID
 _MOST_SLOTS = 256
 _LONGEST_DEPENDENCY_LIST = 64_000  # characters of all ids together
 
@@ -89,7 +99,21 @@ def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
     body.setdefault("enableInterNodeCommunication", False)
     if options.start_task is not None:
         body["startTask"] = start_task(options.start_task)
+    _scaling(options, body)
     return body
+
+
+def _scaling(options: BatchPoolCreateOptions, body: dict[str, Any]) -> None:
+    formula = options.auto_scale_formula
+    if body.setdefault("enableAutoScale", False):
+        if formula is None:
+            raise MissingRequiredProperty(PropertyName="autoScaleFormula")
+        if "targetDedicatedNodes" in options or "targetLowPriorityNodes" in options:
+            raise InvalidAutoScalingSettings(Reason="a pool that scales automatically is given no targets")
+        scaling.parsed(formula)
+        scaling.interval(body.setdefault("autoScaleEvaluationInterval", "PT15M"))
+    elif formula is not None or "autoScaleEvaluationInterval" in options:
+        raise InvalidAutoScalingSettings(Reason="enableAutoScale is not true")
 
 
 def node_count(value: int, path: str) -> int:
@@ -114,7 +138,7 @@ def start_task(given: Any) -> dict[str, Any]:
         given,
         maxTaskRetryCount=0,
         waitForSuccess=True,
-        userIdentity={"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}},
+        userIdentity=default_identity(),
     )
 
 
@@ -125,17 +149,80 @@ def job(options: BatchJobCreateOptions) -> dict[str, Any]:
     job_settings(body)
     body.setdefault("usesTaskDependencies", False)
     body.setdefault("onTaskFailure", "noaction")
-    pool_info = options.pool_info
-    if pool_info.auto_pool_specification is not None:
-        raise NotImplementedHere("poolInfo.autoPoolSpecification")
     if options.job_preparation_task is not None:
-        raise NotImplementedHere("jobPreparationTask")
+        body["jobPreparationTask"] = _preparation(options.job_preparation_task)
     if options.job_release_task is not None:
-        raise NotImplementedHere("jobReleaseTask")
-    if not pool_info.pool_id:
-        raise MissingRequiredProperty(PropertyName="poolInfo.poolId")
-    check_id(pool_info.pool_id, "poolInfo.poolId")
+        if options.job_preparation_task is None:
+            raise JobPreparationTaskNotSpecified
+        body["jobReleaseTask"] = _release(options.job_release_task)
+    _pool_info(options.pool_info)
     return body
+
+
+def _pool_info(pool_info: BatchPoolInfo) -> None:
+    specification = pool_info.auto_pool_specification
+    if (specification is None) is (not pool_info.pool_id):
+        raise invalid(
+            "poolInfo", pool_info.pool_id or "", "must have one of poolId and autoPoolSpecification"
+        )
+    if specification is None:
+        check_id(pool_info.pool_id or "", "poolInfo.poolId")
+    elif specification.pool is None:
+        raise MissingRequiredProperty(PropertyName="poolInfo.autoPoolSpecification.pool")
+    elif len(specification.auto_pool_id_prefix or "") > _LONGEST_PREFIX:
+        raise invalid(
+            "poolInfo.autoPoolSpecification.autoPoolIdPrefix",
+            specification.auto_pool_id_prefix,
+            f"must have at most {_LONGEST_PREFIX} characters",
+        )
+
+
+def auto_pool(specification: BatchAutoPoolSpecification) -> dict[str, Any]:
+    """What the pool of one job is made of; its id is made up."""
+    prefix = specification.auto_pool_id_prefix
+    pool_id = f"{prefix}_{uuid.uuid4()}" if prefix else str(uuid.uuid4())
+    assert specification.pool is not None, "the check of the job's options saw to it"
+    given = dict(specification.pool.items())
+    return pool(BatchPoolCreateOptions({"id": pool_id.upper() if not prefix else pool_id, **given}))
+
+
+def _preparation(given: BatchJobPreparationTask) -> dict[str, Any]:
+    _resource_files(given.resource_files, "jobPreparationTask.resourceFiles")
+    task_constraints(given.get("constraints") or {})
+    body = _with_defaults(
+        given,
+        id=PREPARATION_ID,
+        waitForSuccess=True,
+        rerunOnNodeRebootAfterSuccess=True,
+        userIdentity=default_identity(),
+    )
+    check_id(body["id"], "jobPreparationTask.id")
+    body["constraints"] = _with_defaults(
+        given.get("constraints"), maxWallClockTime=UNLIMITED, retentionTime="P7D", maxTaskRetryCount=0
+    )
+    return body
+
+
+def _release(given: BatchJobReleaseTask) -> dict[str, Any]:
+    _resource_files(given.resource_files, "jobReleaseTask.resourceFiles")
+    body = _with_defaults(
+        given,
+        id=RELEASE_ID,
+        maxWallClockTime="PT15M",
+        retentionTime="P7D",
+        userIdentity=default_identity(),
+    )
+    check_id(body["id"], "jobReleaseTask.id")
+    if read_duration(body["maxWallClockTime"]) > LONGEST_RELEASE:
+        raise invalid(
+            "jobReleaseTask.maxWallClockTime", body["maxWallClockTime"], "must be at most 15 minutes"
+        )
+    return body
+
+
+def default_identity() -> dict[str, Any]:
+    """Whom a task runs as when it does not say."""
+    return {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
 
 
 def job_defaults() -> dict[str, Any]:
@@ -160,10 +247,16 @@ def job_settings(body: dict[str, Any]) -> None:
 def task(options: BatchTaskCreateOptions, owner: Job) -> None:
     """Refuse a task that Batch would refuse in this job."""
     check_id(options["id"])
+    for other, error in (
+        (owner.model.job_preparation_task, TaskIdSameAsJobPreparationTask),
+        (owner.model.job_release_task, TaskIdSameAsJobReleaseTask),
+    ):
+        if other is not None and other["id"].lower() == options["id"].lower():
+            raise error
     if not options["commandLine"].strip():
         raise invalid("commandLine", options["commandLine"], "must not be empty")
-    if "outputFiles" in options:
-        raise NotImplementedHere("outputFiles")
+    for place, output_file in enumerate(options.output_files or ()):
+        output_files.check(output_file, f"outputFiles[{place}]")
     task_constraints(options.get("constraints") or {})
     _between(options.get("requiredSlots", 1), 1, _MOST_SLOTS, "requiredSlots")
     _resource_files(options.resource_files, "resourceFiles")

@@ -3,21 +3,67 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.batch.models import AllocationState, BatchPool, BatchPoolState
 
-from emulator.errors import NodeNotFound, PoolBeingDeleted, PoolBeingResized
+from emulator import clock, node_states
+from emulator.capacity import resize_error, room
+from emulator.errors import (
+    NodeNotFound,
+    OperationInvalidForCurrentState,
+    PoolBeingDeleted,
+    PoolBeingResized,
+    PoolExists,
+    PoolQuotaReached,
+)
 from emulator.lifecycle import transition, transition_allocation
 from emulator.listing import Listing
 from emulator.node import Node
 from emulator.queue import Queue
+from emulator.scaling import Scaling
 from emulator.task import Task
 
 if TYPE_CHECKING:
     from emulator.account import Account
+
+
+def create(account: Account, checked: dict[str, Any]) -> Pool:
+    """Make a pool of options that were checked, and start allocating its nodes.
+
+    Raises:
+        PoolExists, PoolQuotaReached: when there is one of that id, or as many as may be.
+    """
+    if checked["id"] in account.pools:
+        raise PoolExists
+    if len(account.pools) >= account.quotas.pools:
+        raise PoolQuotaReached
+    now = account.clock.stamp()
+    model = BatchPool(
+        {
+            **checked,
+            "url": f"{account.settings.endpoint}/pools/{checked['id']}",
+            "eTag": clock.etag(),
+            "lastModified": now,
+            "creationTime": now,
+            "currentDedicatedNodes": 0,
+            "currentLowPriorityNodes": 0,
+        }
+    )
+    transition(model, BatchPoolState.ACTIVE, now)
+    transition_allocation(model, AllocationState.STEADY, now)
+    pool = Pool(account, model, account.next_serial())
+    account.pools.add(pool.id, pool)
+    if checked.get("enableAutoScale"):
+        pool.scaling.enable(checked["autoScaleFormula"], checked.get("autoScaleEvaluationInterval"))
+        return pool
+    assert model.resize_timeout is not None, "the options' check fills it in"
+    pool.resize(
+        model["targetDedicatedNodes"], model["targetLowPriorityNodes"], model.resize_timeout, "requeue"
+    )
+    return pool
 
 
 class Pool:
@@ -31,6 +77,7 @@ class Pool:
         self.queue: Queue = account.queue(self.id)
         self._open: dict[Node, None] = {}  # nodes with free slots that take tasks
         self._resizing: asyncio.Task[None] | None = None
+        self.scaling = Scaling(self)
 
     @property
     def id(self) -> str:
@@ -82,7 +129,9 @@ class Pool:
         return None
 
     def _choose(self, task: Task) -> Node | None:
-        fitting = [node for node in self._open if node.free_slots >= task.slots]
+        fitting = [
+            node for node in self._open if node.free_slots >= task.slots and task.job not in node.refused
+        ]
         if not fitting:
             return None
         wanted = task.model.get("affinityInfo")
@@ -95,8 +144,8 @@ class Pool:
 
     # Resizing
 
-    def resize(self, dedicated: int, spot: int, timeout: timedelta, option: str = "requeue") -> None:
-        """Start towards new targets.
+    def must_be_steady(self) -> None:
+        """Refuse what cannot be done while nodes come or go.
 
         Raises:
             PoolBeingDeleted, PoolBeingResized: when it cannot now.
@@ -105,42 +154,102 @@ class Pool:
             raise PoolBeingDeleted
         if not self.steady:
             raise PoolBeingResized
-        self.start_resize(dedicated, spot, timeout, option)
 
-    def start_resize(self, dedicated: int, spot: int, timeout: timedelta, option: str) -> None:
-        """Enter resizing, and let it go on."""
-        now = self.account.clock.stamp()
+    def resize(self, dedicated: int, spot: int, timeout: timedelta, option: str) -> None:
+        """Start towards new targets; `option` says how the tasks on nodes that go fare.
+
+        Raises:
+            PoolBeingDeleted, PoolBeingResized: when it cannot now.
+        """
+        self.must_be_steady()
         self.model["targetDedicatedNodes"] = dedicated
         self.model["targetLowPriorityNodes"] = spot
         self.model.resize_timeout = timeout
-        self.model.resize_errors = None
-        transition_allocation(self.model, AllocationState.RESIZING, now)
-        self._resizing = self.account.spawn(self._resize(option))
+        self._begin(lambda: self._reach_targets(option))
 
-    async def _resize(self, option: str) -> None:
-        delays = self.account.delays
-        await self.account.clock.delay(delays.allocation)
-        leaving: list[Node] = []
-        for dedicated, target in (
-            (True, self.model["targetDedicatedNodes"]),
-            (False, self.model["targetLowPriorityNodes"]),
-        ):
-            present = [node for node in self.nodes if node.model["isDedicated"] is dedicated]
-            for _ in range(target - len(present)):
-                self._add_node(dedicated=dedicated)
-            present.sort(key=lambda node: (len(node.on_it), -node.serial))
-            leaving += present[: max(0, len(present) - target)]
-        await self._remove(leaving, option)
+    def remove_nodes(self, nodes: Sequence[Node], option: str) -> None:
+        """Start removing these nodes, and lower the targets by as many.
+
+        Raises:
+            PoolBeingDeleted, PoolBeingResized: when it cannot now.
+        """
+        self.must_be_steady()
+        for node in nodes:
+            name = "targetDedicatedNodes" if node.model["isDedicated"] else "targetLowPriorityNodes"
+            self.model[name] = max(0, self.model[name] - 1)
+        self._begin(lambda: self._remove(nodes, option))
+
+    def stop_resize(self) -> None:
+        """Start stopping the resize that is under way.
+
+        Raises:
+            OperationInvalidForCurrentState: when there is none.
+        """
+        if self.state == "deleting" or self.model["allocationState"] != "resizing":
+            raise OperationInvalidForCurrentState
+        assert self._resizing is not None, "a resizing pool has a resize"
+        self._resizing.cancel()
+        transition_allocation(self.model, AllocationState.STOPPING, self.account.clock.stamp())
+        self._resizing = self.account.spawn(self._stop())
+
+    async def _stop(self) -> None:
+        await self.account.clock.delay(self.account.delays.leave)
+        if not self.at_target:
+            self.model.resize_errors = [resize_error("ResizeStopped")]
+        self._settle()
+
+    @property
+    def at_target(self) -> bool:
+        """Whether it has as many nodes as it is to have."""
+        return (
+            self.model["currentDedicatedNodes"] == self.model["targetDedicatedNodes"]
+            and self.model["currentLowPriorityNodes"] == self.model["targetLowPriorityNodes"]
+        )
+
+    def _begin(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.model.resize_errors = None
+        transition_allocation(self.model, AllocationState.RESIZING, self.account.clock.stamp())
+        self._resizing = self.account.spawn(self._resize(change))
+
+    async def _resize(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        await self.account.clock.delay(self.account.delays.allocation)
+        await change()
+        self._settle()
+
+    def _settle(self) -> None:
         transition_allocation(self.model, AllocationState.STEADY, self.account.clock.stamp())
+
+    async def _reach_targets(self, option: str) -> None:
+        leaving: list[Node] = []
+        errors: set[str] = set()
+        for dedicated, name in ((True, "targetDedicatedNodes"), (False, "targetLowPriorityNodes")):
+            present = [node for node in self.nodes if node.model["isDedicated"] is dedicated]
+            wanted = self.model[name] - len(present)
+            allowed, code = room(self, dedicated=dedicated)
+            if wanted > allowed:
+                errors.add(code)
+            for _ in range(min(wanted, allowed)):
+                self._add_node(dedicated=dedicated)
+            # Those that are of no use go first, then the idle ones, and of those the youngest.
+            present.sort(key=lambda node: (node.up, len(node.on_it), -node.serial))
+            leaving += present[: max(0, -wanted)]
+        await self._remove(leaving, option)
+        if "AllocationTimedout" in errors:
+            assert self.model.resize_timeout is not None, "every pool has it from its creation"
+            await self.account.clock.delay(self.model.resize_timeout.total_seconds())
+        if errors:
+            self.model.resize_errors = [resize_error(code) for code in sorted(errors)]
 
     def _add_node(self, *, dedicated: bool) -> None:
         node = Node(self, self.account.next_serial(), dedicated=dedicated)
         self.nodes.add(node.id, node)
         self._count(node, 1)
-        node.live(node.boot(self.account.delays.create))
+        node.live(lambda: node.boot(self.account.delays.create))
 
     async def _remove(self, nodes: Iterable[Node], option: str) -> None:
-        await asyncio.gather(*(node.leave(option) for node in nodes))
+        leaving = [node_states.leave(node, option) for node in nodes]
+        if leaving:
+            await asyncio.wait(leaving)
 
     def forget(self, node: Node) -> None:
         """A node is gone."""
@@ -165,6 +274,7 @@ class Pool:
         transition(self.model, BatchPoolState.DELETING, self.account.clock.stamp())
         if self._resizing is not None:
             self._resizing.cancel()
+        self.scaling.close()
         self.account.spawn(self._delete())
 
     async def _delete(self) -> None:

@@ -108,46 +108,64 @@ class Processes:
         is spared while any task runs.
         """
         found = 0
+        for pid in self._adopted():
+            if not self._spared(pid):
+                found += 1
+                _kill_tree(pid)
+        return found
+
+    def _spared(self, pid: int) -> bool:
+        """Whether a running task may account for a child: by its environment, or else by where it is."""
+        origin, place = _origin(pid), _cwd(pid) + "/"
+        if origin is None and not place.startswith(f"{self._root}/"):
+            return bool(self._running)
+        return any(
+            origin == str(live.directory) or (origin is None and place.startswith(f"{live.directory}/"))
+            for live in self._running.values()
+        )
+
+    def _adopted(self) -> list[int]:
+        """The children that were started by tasks; those that have ended are waited for, and left out."""
+        living = []
         for pid in _children():
             if pid in self._running:
                 continue
-            origin = _origin(pid)
-            if any(origin is None or origin == str(live.directory) for live in self._running.values()):
-                continue
-            found += 1
-            _kill_tree(pid)
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        return found
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    living.append(pid)
+        return living
 
     def strays(self) -> list[int]:
         """Every process on this machine that was started for a task under this root."""
         return self.strays_under(self._root)
 
     def strays_under(self, directory: Path) -> list[int]:
-        """Every process that was started for a task with its directory below this one."""
+        """Every process that was started for a task with its directory below this one.
+
+        One that hides its origin is known by being there, but only as an orphan: it is not somebody's shell.
+        """
         inside = f"{directory}/"
         return [
             pid
             for pid in _pids()
-            if pid != os.getpid() and ((_origin(pid) or "").startswith(inside) or _cwd(pid).startswith(inside))
+            if pid != os.getpid()
+            and ((_origin(pid) or "").startswith(inside) or (_cwd(pid).startswith(inside) and _orphaned(pid)))
         ]
 
-    def end_strays(self, seconds: float = 5.0) -> int:
-        """Kill what an emulator that died left running under this root; how many processes that were."""
+    def end_strays(self, *, children: bool = False, seconds: float = 5.0) -> int:
+        """Kill what still runs for tasks under this root, from whichever emulator; how many processes.
+
+        With `children`, every child of this process too, whether or not it tells where it comes from.
+        """
         ended: set[int] = set()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            strays = self.strays()
-            for pid in strays:
-                ended.add(pid)
-                _kill_tree(pid)
-            orphans = [pid for pid in _children() if pid not in self._running]
-            for pid in orphans:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-            if not strays and not orphans:
+            strays = {*self.strays(), *(self._adopted() if children else ())}
+            if not strays:
                 break
+            ended |= strays
+            for pid in strays:
+                _kill_tree(pid)
             time.sleep(0.02)
         return len(ended)
 
@@ -172,19 +190,32 @@ def _pids() -> Iterator[int]:
             yield int(name)
 
 
+def _parent(pid: int) -> int:
+    """The parent's id; 0 when there is no such process any more."""
+    with contextlib.suppress(OSError):
+        # The name in parentheses may hold anything; the parent's id is the second field after it.
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    return 0
+
+
 def _children() -> Iterator[int]:
     """The processes whose parent is this one, zombies too."""
     me = os.getpid()
-    for pid in _pids():
-        with contextlib.suppress(OSError):
-            # The name in parentheses may hold anything; the parent's id is the second field after it.
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            if int(fields[1]) == me:
-                yield pid
+    return (pid for pid in _pids() if _parent(pid) == me)
+
+
+def _orphaned(pid: int) -> bool:
+    """Whether a process has outlived its parent: it belongs to process 1, to a user's systemd, or to us."""
+    parent = _parent(pid)
+    if parent in (1, os.getpid()):
+        return True
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{parent}/comm").read_text().strip() == "systemd"
+    return False
 
 
 def _origin(pid: int) -> str | None:
-    """The directory of the task for which a process was started, if its environment still says."""
+    """The directory of the task that a process was started for, if its environment says."""
     with contextlib.suppress(OSError):
         for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             name, _, value = variable.partition(b"=")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import httpx
 from azure.batch.models import BatchTaskFailureInfo, ResourceFile
+from azure.core.exceptions import AzureError
+from azure.storage.blob.aio import ContainerClient
 
+from emulator import storage
+from emulator.clock import Clock
 from emulator.errors import MissingRequiredProperty, invalid
 
 _USER, _SERVER = "usererror", "servererror"
@@ -55,34 +61,42 @@ def check(resource_file: ResourceFile, path: str) -> None:
             raise invalid(f"{path}.fileMode", resource_file.file_mode, "must be an octal file mode")
 
 
-async def fetch(client: httpx.AsyncClient, resource_files: Iterable[ResourceFile], directory: Path) -> None:
+@dataclass(frozen=True)
+class Sources:
+    """Where resource files come from, for one account."""
+
+    client: httpx.AsyncClient
+    clock: Clock
+    auto_storage: storage.AutoStorage | None
+
+
+async def fetch(sources: Sources, resource_files: Iterable[ResourceFile], directory: Path) -> None:
     """Lay the resource files down in a working directory.
 
     Raises:
         ResourceFileError: for the first one that could not be.
     """
     for resource_file in resource_files:
-        url = resource_file.http_url or ""
-        await _download(client, url, directory, resource_file.file_path or "", resource_file.file_mode)
+        if resource_file.http_url:
+            await _download(sources, resource_file, directory)
+        else:
+            await _download_container(sources, resource_file, directory)
 
 
-async def _download(client: httpx.AsyncClient, url: str, directory: Path, file_path: str, mode: str | None) -> None:
+async def _download(sources: Sources, resource_file: ResourceFile, directory: Path) -> None:
+    url, file_path = resource_file.http_url or "", resource_file.file_path or ""
     shown = url.partition("?")[0]  # a SAS is a secret
+    if storage.expired(url, sources.clock):
+        raise _refused(403, shown, file_path)
     try:
-        async with client.stream("GET", url) as response:
+        async with sources.client.stream("GET", url) as response:
             if not response.is_success:
                 raise _refused(response.status_code, shown, file_path)
-            with _opened(directory, file_path, mode) as file:
+            with _opened(directory, file_path, resource_file.file_mode) as file:
                 async for chunk in response.aiter_bytes(_CHUNK):
                     _write(file, chunk, file_path)
     except httpx.TimeoutException:
-        raise ResourceFileError(
-            _SERVER,
-            "BlobDownloadTimedOut",
-            "Downloading a resource file timed out",
-            Url=shown,
-            FilePath=file_path,
-        ) from None
+        raise _late(shown, file_path) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ResourceFileError(
             _SERVER,
@@ -91,6 +105,74 @@ async def _download(client: httpx.AsyncClient, url: str, directory: Path, file_p
             Url=shown,
             FilePath=file_path,
         ) from None
+
+
+def _late(url: str, file_path: str) -> ResourceFileError:
+    return ResourceFileError(
+        _SERVER, "BlobDownloadTimedOut", "Downloading a resource file timed out", Url=url, FilePath=file_path
+    )
+
+
+async def _download_container(sources: Sources, resource_file: ResourceFile, directory: Path) -> None:
+    url = resource_file.storage_container_url
+    shown = url.partition("?")[0] if url else resource_file.auto_storage_container_name or ""
+    try:
+        async with _container(sources, resource_file) as container:
+            try:
+                found = container.list_blob_names(name_starts_with=resource_file.blob_prefix)
+                names = [name async for name in found]
+            except AzureError as error:
+                raise _not_listed(storage.refusal(error), shown) from None
+            for name in names:
+                await _download_blob(container, name, resource_file, directory)
+    except storage.Refused as refused:
+        raise _not_listed(refused, shown) from None
+
+
+def _container(sources: Sources, resource_file: ResourceFile) -> ContainerClient:
+    if resource_file.storage_container_url:
+        return storage.container(resource_file.storage_container_url, sources.clock)
+    if sources.auto_storage is None:
+        raise ResourceFileError(
+            _USER, "ResourceContainerAccessDenied", "The account has no auto storage: see --auto-storage"
+        )
+    return storage.auto_container(sources.auto_storage, resource_file.auto_storage_container_name or "")
+
+
+async def _download_blob(
+    container: ContainerClient, name: str, resource_file: ResourceFile, directory: Path
+) -> None:
+    file_path = f"{resource_file.file_path}/{name}" if resource_file.file_path else name
+    try:
+        stream = await container.download_blob(name)
+        with _opened(directory, file_path, resource_file.file_mode) as file:
+            async for chunk in stream.chunks():
+                _write(file, chunk, file_path)
+    except AzureError as error:
+        refused = storage.refusal(error)
+        if refused.timed_out:
+            raise _late(name, file_path) from None
+        raise _refused(refused.status or 0, name, file_path) from None
+
+
+def _not_listed(refused: storage.Refused, url: str) -> ResourceFileError:
+    category, code, message = {
+        404: (_USER, "ResourceContainerNotFound", "The container of the resource files is not found"),
+        403: (
+            _USER,
+            "ResourceContainerAccessDenied",
+            "Access to the container of the resource files is denied",
+        ),
+    }.get(
+        refused.status or 0,
+        (_SERVER, "ResourceContainerListMiscError", "The container of the resource files cannot be listed"),
+    )
+    if refused.timed_out:
+        code, message = (
+            "ResourceContainerListTimedOut",
+            "Listing the container of the resource files timed out",
+        )
+    return ResourceFileError(category, code, message, ContainerUrl=url)
 
 
 def _refused(status: int, url: str, file_path: str) -> ResourceFileError:
@@ -148,7 +230,7 @@ def _write(file: BinaryIO, chunk: bytes, file_path: str) -> None:
     try:
         file.write(chunk)
     except OSError as error:
-        full = error.errno == 28  # ENOSPC
+        full = error.errno == errno.ENOSPC
         raise ResourceFileError(
             _SERVER,
             "DiskFull" if full else "ResourceFileWriteFailed",

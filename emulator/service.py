@@ -59,8 +59,14 @@ class Service:
             account = self.accounts[name] = Account(name, self)
         return account
 
+    def forget(self, account: Account) -> None:
+        """Drop an account that was closed, and the files of its nodes."""
+        self.accounts.pop(account.name, None)
+        shutil.rmtree(account.directory, ignore_errors=True)
+
     async def close(self) -> None:
         """End every task's processes."""
         await asyncio.gather(*(account.close() for account in self.accounts.values()))
-        self.processes.end_strays()
+        self.processes.end_strays(children=True)
         await self.client.aclose()
+        self._lock.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from emulator.storage import AutoStorage
 
 DEVELOPMENT_ACCOUNT = "devbatchaccount"
 # Published on purpose, as Azurite publishes its own: it guards nothing but this machine's emulator.
@@ -20,5 +23,11 @@ class Settings:
     account: str = DEVELOPMENT_ACCOUNT
     """Whose requests those with a bearer token are: such a token names no account."""
     key: str = DEVELOPMENT_KEY
+    certificate: tuple[Path, Path] | None = None
+    """The files of the certificate and its key, when TLS is served."""
+    auto_storage: AutoStorage | None = None
+    """The storage account that every account is linked with."""
     speed: float = 1.0
     """By how much the service's own delays are shortened; times of users and clocks are not."""
+    path: str = os.defpath
+    """Where tasks find programs: the one thing that they inherit from whoever started the emulator."""

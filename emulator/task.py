@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ class Ending(enum.Enum):
     """Its node goes away, or its job is disabled: it runs again elsewhere."""
     TERMINATE = "terminate"
     """It, or its job, was terminated: it is completed, and failed."""
+    UNPREPARED = "unprepared"
+    """The job's preparation failed on its node: it waits for another node."""
     DELETE = "delete"
     """It was deleted: nobody will ask how it ended."""
 
@@ -29,7 +32,18 @@ class Ending(enum.Enum):
 class Task:
     """One task; `job` alone moves it from state to state."""
 
-    __slots__ = ("ending", "job", "message", "model", "node", "serial", "slots", "ticket", "unmet")
+    __slots__ = (
+        "ending",
+        "job",
+        "message",
+        "model",
+        "node",
+        "retention",
+        "serial",
+        "slots",
+        "ticket",
+        "unmet",
+    )
 
     def __init__(self, job: Job, model: BatchTask, serial: int) -> None:
         self.job = job
@@ -40,7 +54,13 @@ class Task:
         self.ticket = 0  # the number of its valid entry in the queue; 0 when it is not queued
         self.unmet = 0  # dependencies that are not satisfied yet
         self.ending: Ending | None = None
+        self.retention: asyncio.TimerHandle | None = None  # when its files go
         self.message = ""  # what the failure info of a terminated task says
+
+    def forget(self) -> None:
+        """Nobody knows the task any more: let nothing keep it."""
+        if self.retention is not None:
+            self.retention.cancel()
 
     @property
     def id(self) -> str:

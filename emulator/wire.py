@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import isodate
@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator import clock
-from emulator.account import Account
 from emulator.body import read
 from emulator.errors import (
     BatchError,
@@ -29,6 +28,9 @@ from emulator.errors import (
 )
 from emulator.listing import Listing
 from emulator.odata import filtered, selected
+
+if TYPE_CHECKING:
+    from emulator.account import Account
 
 M = TypeVar("M")
 LARGEST_BODY = 1 << 20  # bytes; Azure refuses 1 177 854 and takes 572 000

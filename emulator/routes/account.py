@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator import images
+from emulator.body import properties_of
 from emulator.listing import Listing
 from emulator.pool import Pool
 from emulator.wire import account_of, page
@@ -47,7 +48,7 @@ def _counts(pool: Pool) -> BatchPoolNodeCounts:
     counted: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for node in pool.nodes:
         counted[node.model["isDedicated"]].update([node.state, "total"])
-    names = [field._rest_name for field in BatchNodeCounts._attr_to_rest_field.values()]
+    names = list(properties_of(BatchNodeCounts))
     return BatchPoolNodeCounts(
         {
             "poolId": pool.id,

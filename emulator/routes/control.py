@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
+from datetime import timedelta
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from emulator import faults, node_states
+from emulator.capacity import SHORTAGE_CODES, Shortage
+from emulator.errors import InvalidRequestBody, InvalidUri, invalid
 from emulator.invariants import violations
-from emulator.wire import account_of
+from emulator.wire import account_of, json_body
 
 
 async def health(_request: Request) -> Response:
@@ -20,10 +27,127 @@ async def check(request: Request) -> Response:
     return JSONResponse({"violations": violations(account_of(request))})
 
 
+_SETTINGS = (
+    "clockOffset",
+    "delays",
+    "failingStartTasks",
+    "lowerCaseStatuses",
+    "quotas",
+    "shortage",
+    "taskCountsLag",
+)
+
+
+async def settings(request: Request) -> Response:
+    """Change how the account's service behaves; times are in seconds."""
+    account = account_of(request)
+    given = await json_body(request)
+    if not isinstance(given, dict):
+        raise InvalidRequestBody
+    for name, value in given.items():
+        if name == "clockOffset":
+            account.clock.offset = timedelta(seconds=_number(name, value))
+            for pool in account.pools:
+                pool.scaling.clock_moved()
+        elif name == "shortage":
+            account.shortage = None if value is None else _record(Shortage, name, value)
+        elif name == "failingStartTasks":
+            account.faults.failing_start_tasks = int(_number(name, value))
+        elif name == "taskCountsLag":
+            account.faults.task_counts_lag = _number(name, value)
+        elif name == "lowerCaseStatuses":
+            account.faults.lower_case_statuses = value is True
+        elif name in ("delays", "quotas"):
+            kept = account.delays if name == "delays" else account.quotas
+            _assign(kept, name, value)
+        else:
+            raise invalid(name, value, "must be one of " + ", ".join(_SETTINGS))
+    return JSONResponse(
+        {
+            "clockOffset": account.clock.offset.total_seconds(),
+            "delays": asdict(account.delays),
+            "quotas": asdict(account.quotas),
+            "shortage": asdict(account.shortage) if account.shortage else None,
+        }
+    )
+
+
+def _number(name: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e9:
+        raise invalid(name, value, "must be a number")
+    return value
+
+
+def _assign(kept: Any, name: str, value: Any) -> None:
+    """Set fields of a record of numbers."""
+    known = {field.name for field in fields(kept)}
+    if not isinstance(value, dict) or not value.keys() <= known:
+        raise invalid(name, value, "must be an object of " + ", ".join(sorted(known)))
+    for each, number in value.items():
+        if _number(f"{name}.{each}", number) < 0:
+            raise invalid(f"{name}.{each}", number, "must not be negative")
+        setattr(kept, each, type(getattr(kept, each))(number))
+
+
+def _record(kind: type[Shortage], name: str, value: Any) -> Shortage:
+    if not isinstance(value, dict) or not value.keys() <= {"nodes", "code"} or "nodes" not in value:
+        raise invalid(name, value, "must be an object of nodes and code")
+    if value.get("code", SHORTAGE_CODES[0]) not in SHORTAGE_CODES:
+        raise invalid(f"{name}.code", value["code"], "must be one of " + ", ".join(SHORTAGE_CODES))
+    return kind(int(_number(f"{name}.nodes", value["nodes"])), value.get("code", SHORTAGE_CODES[0]))
+
+
+_BEFALLS = {"preempt": node_states.preempt, "lose": node_states.lose, "break": node_states.spoil}
+
+
+async def befall(request: Request) -> Response:
+    """Let something befall a node: `preempt`, `lose` or `break`."""
+    what = request.path_params["what"]
+    if what not in _BEFALLS:
+        raise InvalidUri(Reason="must be one of " + ", ".join(_BEFALLS))
+    node = account_of(request).pool(request.path_params["poolId"]).node(request.path_params["nodeId"])
+    _BEFALLS[what](node)
+    node.account.service.log.warning("%s: node %s: %s, on request", node.account.name, node.id, what)
+    return JSONResponse({"state": node.state})
+
+
+async def reset(request: Request) -> Response:
+    """Forget the account with all its pools and jobs; it begins anew."""
+    account = account_of(request)
+    await account.close()
+    account.service.forget(account)
+    return JSONResponse({})
+
+
+async def list_faults(request: Request) -> Response:
+    """The faults that are still to come."""
+    return JSONResponse(account_of(request).faults.shown())
+
+
+async def add_fault(request: Request) -> Response:
+    """Let something go wrong with the next requests."""
+    account = account_of(request)
+    account.faults.requests.append(faults.read(await json_body(request)))
+    return JSONResponse(account.faults.shown())
+
+
+async def clear_faults(request: Request) -> Response:
+    """Let nothing go wrong any more."""
+    account = account_of(request)
+    account.faults = faults.Faults()
+    return JSONResponse(account.faults.shown())
+
+
 PUBLIC = {"/_emulator/health"}
 """What is answered without a signature."""
 
 ROUTES = [
     Route("/_emulator/health", health, methods=["GET"]),
     Route("/_emulator/check", check, methods=["GET"]),
+    Route("/_emulator/settings", settings, methods=["POST"]),
+    Route("/_emulator/faults", list_faults, methods=["GET"]),
+    Route("/_emulator/faults", add_fault, methods=["POST"]),
+    Route("/_emulator/faults", clear_faults, methods=["DELETE"]),
+    Route("/_emulator/reset", reset, methods=["POST"]),
+    Route("/_emulator/pools/{poolId}/nodes/{nodeId}/{what}", befall, methods=["POST"]),
 ]

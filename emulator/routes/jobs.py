@@ -8,6 +8,7 @@ from azure.batch.models import (
     BatchJob,
     BatchJobCreateOptions,
     BatchJobDisableOptions,
+    BatchJobPreparationAndReleaseTaskStatus,
     BatchJobState,
     BatchJobUpdateOptions,
 )
@@ -16,9 +17,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator import clock, job_states, options
-from emulator.errors import InvalidPropertyValue, JobExists
+from emulator.errors import (
+    ActiveJobAndScheduleQuotaReached,
+    InvalidPropertyValue,
+    JobExists,
+    JobPreparationTaskNotSpecified,
+    PoolQuotaReached,
+)
 from emulator.job import Job
 from emulator.lifecycle import transition
+from emulator.pool import create
 from emulator.wire import account_of, answer, body, check_conditions, created, done, element, page, touched
 
 _COUNTED = ("active", "running", "completed", "succeeded", "failed")
@@ -45,6 +53,20 @@ async def create_job(request: Request) -> Response:
     checked = options.job(given)
     if given["id"] in account.jobs:
         raise JobExists
+    if sum(job.state not in ("completed", "deleting") for job in account.jobs) >= account.quotas.active_jobs:
+        raise ActiveJobAndScheduleQuotaReached
+    specification = given.pool_info.auto_pool_specification
+    pool_id = given.pool_info.pool_id
+    scheduling_error: dict[str, str] | None = None
+    if specification is not None:
+        try:
+            pool_id = create(account, options.auto_pool(specification)).id
+        except PoolQuotaReached:
+            scheduling_error = {
+                "category": "usererror",
+                "code": "AutoPoolCreationFailedWithQuotaReached",
+                "message": "The pool quota for the account is reached.",
+            }
     now = account.clock.stamp()
     model = BatchJob(
         {
@@ -53,14 +75,19 @@ async def create_job(request: Request) -> Response:
             "eTag": clock.etag(),
             "lastModified": now,
             "creationTime": now,
-            "executionInfo": {"startTime": now, "poolId": given.pool_info.pool_id},
+            "executionInfo": {"startTime": now, "poolId": pool_id or ""},
         }
     )
+    if scheduling_error is not None:
+        model["executionInfo"]["schedulingError"] = scheduling_error
     transition(model, BatchJobState.ACTIVE, now)
     job = Job(account, model, account.next_serial())
     account.jobs.add(job.id, job)
     job_states.limit(job)
-    job_states.all_tasks_complete(job)
+    if scheduling_error is None:
+        job_states.all_tasks_complete(job)
+    else:
+        job_states.terminate(job, "SchedulingError", force=True)
     return created(model)
 
 
@@ -124,11 +151,16 @@ def _move_to_pool(job: Job, pool_info: Any) -> None:
     job.model["executionInfo"]["poolId"] = pool_id
 
 
+def _forced(request: Request) -> bool:
+    """Whether the job is to end even though its nodes have not done their part."""
+    return request.query_params.get("force", "").lower() == "true"
+
+
 async def delete_job(request: Request) -> Response:
     """Start deleting a job."""
     job = job_of(request)
     check_conditions(request, job.model)
-    job_states.delete(job)
+    job_states.delete(job, force=_forced(request))
     return done(202)
 
 
@@ -154,13 +186,27 @@ async def terminate_job(request: Request) -> Response:
     given = await body(request, BatchJobTerminateOptions)
     job = job_of(request)
     check_conditions(request, job.model)
-    job_states.terminate(job, given.get("terminateReason", "UserTerminate"))
+    job_states.terminate(job, given.get("terminateReason", "UserTerminate"), force=_forced(request))
     return done(202, job.model)
 
 
 async def get_job_task_counts(request: Request) -> Response:
     """How many tasks, and task slots, are in which state; older clients want the first ones flat."""
     job = job_of(request)
-    counts = {name: job.counts[name] for name in _COUNTED}
-    slots = {name: job.slot_counts[name] for name in _COUNTED}
+    shown, shown_slots = job.shown_counts()
+    counts = {name: shown[name] for name in _COUNTED}
+    slots = {name: shown_slots[name] for name in _COUNTED}
     return answer({**counts, "taskCounts": counts, "taskSlotCounts": slots})
+
+
+async def list_job_preparation_and_release_task_status(request: Request) -> Response:
+    """A page of the nodes on which a job was prepared, and how that and its release went."""
+    job = job_of(request)
+    if job.model.get("jobPreparationTask") is None:
+        raise JobPreparationTaskNotSpecified
+    return page(
+        request,
+        job.preparations,
+        BatchJobPreparationAndReleaseTaskStatus,
+        "jobpreparationandreleasetaskstatuslist",
+    )

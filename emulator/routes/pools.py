@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from typing import Any
 
 from azure.batch.models import (
-    AllocationState,
+    BatchNodeRemoveOptions,
     BatchPool,
     BatchPoolCreateOptions,
+    BatchPoolEnableAutoScaleOptions,
+    BatchPoolEvaluateAutoScaleOptions,
+    BatchPoolReplaceOptions,
     BatchPoolResizeOptions,
-    BatchPoolState,
+    BatchPoolUpdateOptions,
 )
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import clock, options
-from emulator.errors import MissingRequiredProperty, PoolExists
-from emulator.lifecycle import transition, transition_allocation
-from emulator.pool import Pool
-from emulator.wire import account_of, body, check_conditions, created, done, element, page, tags
+from emulator import options
+from emulator.errors import MissingRequiredProperty, OperationNotValidOnPool, PoolBeingDeleted, invalid
+from emulator.pool import Pool, create
+from emulator.wire import account_of, body, check_conditions, created, done, element, page, tags, touched
+
+_MOST_REMOVED = 100
 
 
 def pool_of(request: Request) -> Pool:
@@ -30,29 +34,7 @@ async def create_pool(request: Request) -> Response:
     """Create a pool and start allocating its nodes."""
     account = account_of(request)
     given = await body(request, BatchPoolCreateOptions)
-    checked = options.pool(given)
-    if given["id"] in account.pools:
-        raise PoolExists
-    now = account.clock.stamp()
-    dedicated, spot = checked["targetDedicatedNodes"], checked["targetLowPriorityNodes"]
-    model = BatchPool(
-        {
-            **checked,
-            "url": f"{account.settings.endpoint}/pools/{given['id']}",
-            "eTag": clock.etag(),
-            "lastModified": now,
-            "creationTime": now,
-            "currentDedicatedNodes": 0,
-            "currentLowPriorityNodes": 0,
-            "enableAutoScale": False,
-        }
-    )
-    transition(model, BatchPoolState.ACTIVE, now)
-    transition_allocation(model, AllocationState.STEADY, now)
-    pool = Pool(account, model, account.next_serial())
-    account.pools.add(pool.id, pool)
-    pool.start_resize(dedicated, spot, options.resize_timeout(model["resizeTimeout"]), "requeue")
-    return created(model)
+    return created(create(account, options.pool(given)).model)
 
 
 async def list_pools(request: Request) -> Response:
@@ -91,6 +73,89 @@ async def resize_pool(request: Request) -> Response:
         options.node_count(given.get(name, pool.model[name]), name)
         for name in ("targetDedicatedNodes", "targetLowPriorityNodes")
     )
-    timeout: timedelta = options.resize_timeout(given.get("resizeTimeout", "PT15M"))
+    timeout = options.resize_timeout(given.get("resizeTimeout", "PT15M"))
+    if pool.scaling.enabled:
+        raise OperationNotValidOnPool(Reason="the pool scales automatically")
     pool.resize(dedicated, spot, timeout, given.get("nodeDeallocationOption", "requeue"))
     return done(202, pool.model)
+
+
+async def stop_pool_resize(request: Request) -> Response:
+    """Start stopping a resize."""
+    pool = pool_of(request)
+    check_conditions(request, pool.model)
+    pool.stop_resize()
+    return done(202, pool.model)
+
+
+async def remove_nodes(request: Request) -> Response:
+    """Start removing nodes that are named."""
+    given = await body(request, BatchNodeRemoveOptions)
+    pool = pool_of(request)
+    check_conditions(request, pool.model)
+    options.resize_timeout(given.get("resizeTimeout", "PT15M"))
+    names = given["nodeList"]
+    if not 1 <= len(names) <= _MOST_REMOVED:
+        raise invalid("nodeList", len(names), f"names 1 to {_MOST_REMOVED} nodes")
+    nodes = list({pool.node(name): None for name in names})
+    pool.remove_nodes(nodes, given.get("nodeDeallocationOption", "requeue"))
+    return done(202, pool.model)
+
+
+async def update_pool(request: Request) -> Response:
+    """Change the properties that are given."""
+    given = await body(request, BatchPoolUpdateOptions)
+    return done(200, _changed(request, dict(given.items())))
+
+
+async def replace_pool_properties(request: Request) -> Response:
+    """Change all changeable properties; a start task that is not given is removed."""
+    given = await body(request, BatchPoolReplaceOptions)
+    changes = {"startTask": None, **dict(given.items())}
+    del changes["applicationPackageReferences"]  # none: any other value is refused
+    return done(204, _changed(request, changes))
+
+
+def _changed(request: Request, changes: dict[str, Any]) -> BatchPool:
+    """The pool, changed; nodes that are up notice a new start task when they are started anew."""
+    pool = pool_of(request)
+    check_conditions(request, pool.model)
+    if pool.state == "deleting":
+        raise PoolBeingDeleted
+    if changes.get("startTask") is not None:
+        changes["startTask"] = options.start_task(changes["startTask"])
+    for name, value in changes.items():
+        if value is None:
+            pool.model.pop(name, None)
+        else:
+            pool.model[name] = value
+    pool.model = BatchPool(pool.model)
+    touched(pool.account, pool.model)
+    return pool.model
+
+
+async def enable_pool_auto_scale(request: Request) -> Response:
+    """Let a formula decide on the number of nodes, or change it or its interval."""
+    given = await body(request, BatchPoolEnableAutoScaleOptions)
+    pool = pool_of(request)
+    check_conditions(request, pool.model)
+    pool.scaling.enable(given.auto_scale_formula, given.get("autoScaleEvaluationInterval"))
+    touched(pool.account, pool.model)
+    return done(200, pool.model)
+
+
+async def disable_pool_auto_scale(request: Request) -> Response:
+    """Let the number of nodes be as it is."""
+    pool = pool_of(request)
+    check_conditions(request, pool.model)
+    pool.must_be_steady()
+    pool.scaling.disable()
+    touched(pool.account, pool.model)
+    return done(200, pool.model)
+
+
+async def evaluate_pool_auto_scale(request: Request) -> Response:
+    """What a formula would give now."""
+    given = await body(request, BatchPoolEvaluateAutoScaleOptions)
+    run = pool_of(request).scaling.evaluate(given["autoScaleFormula"])
+    return element(request, run, "autoscalerun")

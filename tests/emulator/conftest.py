@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ from azure.batch import BatchClient
 from azure.batch.models import BatchPoolCreateOptions
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 
 KEY = "3hkE0D099XnYHY0NbE/XEHWyMGmIDd98i7s+rC8EnzUWSeXEKPKrx3l+Zq7ffyQjPgNqHaILION5sXq99P91ew=="
 SPEED = 20
@@ -55,13 +57,14 @@ class Emulator:
         return BatchClient(self.url, AzureNamedKeyCredential(account, KEY))
 
 
-def start_emulator(root: Path, *options: str) -> Emulator:
+def start_emulator(root: Path, *options: str, **environment: str) -> Emulator:
     """An emulator of one's own, once it serves."""
     log = root.with_name(root.name + ".log")
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "emulator", "--port", "0", "--root", str(root), *options],
             cwd=REPOSITORY,
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
@@ -82,9 +85,12 @@ def stop(emulator: Emulator) -> int:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+def emulator(tmp_path_factory: pytest.TempPathFactory, azurite: Azurite) -> Iterator[Emulator]:
     """The emulator that the tests of a session share."""
-    running = start_emulator(tmp_path_factory.mktemp("emulator") / "root", "--speed", str(SPEED))
+    root = tmp_path_factory.mktemp("emulator") / "root"
+    running = start_emulator(
+        root, "--speed", str(SPEED), "--auto-storage", azurite.url, AZURE_STORAGE_KEY=AZURITE_KEY
+    )
     yield running
     assert stop(running) == 0
     log = running.log.read_text()
@@ -96,7 +102,7 @@ class Account:
     """A test's own account, with what tests do over and over."""
 
     name: str
-    client: BatchClient
+    client: Any  # a BatchClient; most fields of its models may be None, and tests know which are not
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the emulator's own interface."""
@@ -134,12 +140,12 @@ class Account:
 
     def job(self, job_id: str = "job", pool_id: str = "pool", **more: Any) -> str:
         """Make a job."""
-        self.client.create_job({"id": job_id, "poolInfo": {"poolId": pool_id}, **more})  # pyright: ignore[reportArgumentType]
+        self.client.create_job({"id": job_id, "poolInfo": {"poolId": pool_id}, **more})
         return job_id
 
     def task(self, task_id: str, command: str, job_id: str = "job", **more: Any) -> str:
         """Add a task."""
-        self.client.create_task(job_id, {"id": task_id, "commandLine": command, **more})  # pyright: ignore[reportArgumentType]
+        self.client.create_task(job_id, {"id": task_id, "commandLine": command, **more})
         return task_id
 
     def completed(self, task_id: str, job_id: str = "job") -> Any:
@@ -167,18 +173,36 @@ def account(emulator: Emulator) -> Iterator[Account]:
     with emulator.client(name) as client:
         test_account = Account(name, client)
         yield test_account
-        assert test_account.control("GET", "/check") == {"violations": []}
+        try:
+            assert test_account.control("GET", "/check") == {"violations": []}
+        finally:
+            test_account.control("POST", "/reset")
 
 
 @dataclass
 class Azurite:
     """A running Azurite."""
 
+    url: str
     blobs: BlobServiceClient
 
-    def container(self) -> Any:
-        """A new container."""
-        return self.blobs.create_container("c" + secrets.token_hex(8))
+    def container(self, **blobs: str) -> Any:
+        """A new container with these blobs."""
+        container = self.blobs.create_container("c" + secrets.token_hex(8))
+        for name, content in blobs.items():
+            container.upload_blob(name, content)
+        return container
+
+    def sas(self, container: Any, *, hours: float = 1.0, **permissions: bool) -> str:
+        """A container's URL with a SAS."""
+        token = generate_container_sas(
+            "devstoreaccount1",
+            container.container_name,
+            account_key=AZURITE_KEY,
+            permission=ContainerSasPermissions(**permissions),
+            expiry=datetime.now(UTC) + timedelta(hours=hours),
+        )
+        return f"{container.url}?{token}"
 
 
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -212,7 +236,7 @@ def azurite() -> Iterator[Azurite]:
         raise AssertionError("Azurite did not start")
     url = line.split()[-1]
     with BlobServiceClient(f"{url}/devstoreaccount1", credential=AZURITE_KEY) as blobs:
-        yield Azurite(blobs)
+        yield Azurite(f"{url}/devstoreaccount1", blobs)
     process.terminate()
     process.wait(10)
     process.stdout.close()

@@ -6,12 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
-from azure.batch.models import BatchTaskCreateOptions
+from azure.batch import BatchClient
+from azure.batch.models import BatchJobCreateOptions, BatchPoolInfo, BatchTaskCreateOptions
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential
+from azure.core.rest import HttpRequest
 
-from tests.emulator.conftest import REPOSITORY, Account, start_emulator, until
+from tests.emulator.conftest import KEY, REPOSITORY, Account, start_emulator, stop, until
 
 
 def _refused(*options: str) -> str:
@@ -74,3 +78,71 @@ def test_it_answers_health_and_stops_with_every_task_process_gone(tmp_path: Path
     emulator.process.stdout.close()
     for pid in pids.read_text().split():
         assert not Path(f"/proc/{pid}").exists()
+
+
+class _Token:
+    """A credential whose token means nothing: the emulator takes any, over TLS."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+        return AccessToken("anything", int(time.time()) + 3600)
+
+
+def test_bearer_tokens_are_accepted_over_tls(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "emulator.certificate", str(tmp_path / "tls")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert made.stdout.startswith("python -m emulator --cert ")
+    certificate, key = tmp_path / "tls/certificate.pem", tmp_path / "tls/key.pem"
+    assert key.stat().st_mode & 0o077 == 0
+    emulator = start_emulator(tmp_path / "root", "--cert", str(certificate), "--key", str(key))
+    try:
+        assert emulator.url.startswith("https://127.0.0.1:")
+        with BatchClient(emulator.url, _Token(), connection_verify=str(certificate)) as client:
+            client.create_job(BatchJobCreateOptions(id="job", pool_info=BatchPoolInfo(pool_id="pool")))
+        with BatchClient(
+            emulator.url, AzureNamedKeyCredential("devbatchaccount", KEY), connection_verify=str(certificate)
+        ) as client:
+            assert [job.id for job in client.list_jobs()] == ["job"]
+            next_link = client.send_request(HttpRequest("GET", "/jobs?api-version=2025-06-01")).json()
+            assert next_link["odata.metadata"].startswith("https://127.0.0.1:")
+    finally:
+        assert stop(emulator) == 0
+
+
+def test_what_an_emulator_that_was_killed_left_running_is_ended_by_the_next(tmp_path: Path) -> None:
+    emulator = start_emulator(tmp_path / "root", "--speed", "20")
+    with emulator.client("devbatchaccount") as client:
+        account = Account("devbatchaccount", client)
+        account.pool()
+        account.job()
+        pids = tmp_path / "pids"
+        escaped = "setsid env -i sleep 1000 &"  # hides where it comes from, but for its directory
+        line = f"/bin/bash -c 'echo $$ >> {pids}; {escaped} echo $! >> {pids}; sleep 1000'"
+        client.create_task("job", BatchTaskCreateOptions(id="sleeps", command_line=line))
+        until(lambda: pids.exists() and len(pids.read_text().split()) == 2, "the task runs")
+    emulator.process.kill()
+    emulator.process.wait(5)
+    assert emulator.process.stdout is not None
+    emulator.process.stdout.close()
+    running = [Path(f"/proc/{pid}") for pid in pids.read_text().split()]
+    assert all(path.exists() for path in running)
+    second = start_emulator(tmp_path / "root")
+    try:
+        assert "ended 2 processes" in second.log.read_text() or "ended 3 processes" in second.log.read_text()
+        until(lambda: not any(_lives(path) for path in running), "the processes are gone")
+        assert list((tmp_path / "root/nodes").iterdir()) == []
+    finally:
+        assert stop(second) == 0
+
+
+def _lives(path: Path) -> bool:
+    """Whether a process runs: one that nobody has waited for yet does not."""
+    try:
+        return ") Z " not in (path / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

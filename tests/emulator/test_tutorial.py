@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from azure.batch import aio
 from azure.batch.models import BatchTaskCreateOptions, EnvironmentSetting, ResourceFile
+from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 
-from tests.emulator.conftest import AZURITE_KEY, Account, Azurite
+from tests.emulator.conftest import AZURITE_KEY, KEY, Account, Azurite, Emulator, until
 
 
 def test_a_job_runs_on_a_pool_and_all_of_it_is_deleted(account: Account) -> None:
@@ -104,3 +106,23 @@ def test_lists_come_in_pages_filtered_and_trimmed(account: Account) -> None:
     assert [len(found) for found in pages] == [5, 5, 2]
     assert {task.id for found in pages for task in found} == {f"t{number:03}" for number in range(1, 25, 2)}
     assert pages[0][0].command_line is None
+
+
+async def test_the_asynchronous_client_does_the_same(emulator: Emulator, account: Account) -> None:
+    account.pool()
+    async with aio.BatchClient(emulator.url, AzureNamedKeyCredential(account.name, KEY)) as client:
+        await client.create_job({"id": "job", "poolInfo": {"poolId": "pool"}})  # pyright: ignore[reportArgumentType]  # a model's JSON will do
+        tasks = [
+            BatchTaskCreateOptions(id=f"task{number}", command_line="/bin/true") for number in range(250)
+        ]
+        results = (await client.create_tasks("job", tasks, max_concurrency=4)).result_values
+        assert results is not None
+        assert len(results) == 250
+        until(
+            lambda: account.client.get_job_task_counts("job").task_counts.succeeded == 250,
+            "all tasks have succeeded",
+            60,
+        )
+        names = {task.id async for task in client.list_tasks("job", select=["id"], max_results=100)}
+        assert names == {f"task{number}" for number in range(250)}
+        await (await client.begin_delete_job("job", polling_interval=0)).wait()

@@ -1,0 +1,172 @@
+"""Uploads a task's output files when its command has ended, and tells in Batch's codes why it cannot."""
+
+from __future__ import annotations
+
+import glob
+import os
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from azure.batch.models import BatchTaskFailureInfo, OutputFile, OutputFileBlobContainerDestination
+from azure.core.exceptions import AzureError
+from azure.storage.blob import ContentSettings
+from azure.storage.blob.aio import ContainerClient
+
+from emulator import storage
+from emulator.clock import Clock
+from emulator.errors import MissingRequiredProperty, invalid
+
+_WILDCARDS = frozenset("*?[")
+_HEADERS = {
+    "content-type": "content_type",
+    "content-encoding": "content_encoding",
+    "content-language": "content_language",
+    "content-disposition": "content_disposition",
+    "cache-control": "cache_control",
+}
+_CODES = {404: "FileUploadContainerNotFound", 403: "FileUploadAccessDenied", 409: "FileUploadConflict"}
+_MESSAGES = {
+    "FileUploadContainerNotFound": "The destination container of an output file is not found",
+    "FileUploadAccessDenied": "Access to the destination container of an output file is denied",
+    "FileUploadConflict": "An output file conflicts with what is in the destination container",
+    "FileUploadTimedOut": "Uploading an output file timed out",
+    "FileUploadMiscError": "Uploading an output file failed",
+}
+
+
+def check(output_file: OutputFile, path: str) -> None:
+    """Refuse an output file without a destination, or with headers that blobs do not have."""
+    if not output_file.file_pattern:
+        raise invalid(f"{path}.filePattern", output_file.file_pattern, "must not be empty")
+    container = output_file.destination.container
+    if container is None:
+        raise MissingRequiredProperty(PropertyName=f"{path}.destination.container")
+    for header in container.upload_headers or ():
+        if _settings_name(header.name) not in _HEADERS:
+            raise invalid(
+                f"{path}.destination.container.uploadHeaders",
+                header.name,
+                "must be one of " + ", ".join(sorted(_HEADERS)),
+            )
+
+
+def _settings_name(header: str) -> str:
+    return header.lower().removeprefix("x-ms-blob-")
+
+
+def _wanted(output_file: OutputFile, *, succeeded: bool) -> bool:
+    condition = output_file.upload_options["uploadCondition"]
+    return condition == "taskcompletion" or (condition == "tasksuccess") is succeeded
+
+
+async def upload(
+    output_files: Sequence[OutputFile],
+    directory: Path,
+    root: Path,
+    environment: Mapping[str, str],
+    clock: Clock,
+    *,
+    succeeded: bool,
+) -> BatchTaskFailureInfo | None:
+    """Upload what a command left behind in `directory`; why that failed, if it did.
+
+    Patterns reach no further than `root`, the node's directory. What is done is told in `fileuploadout.txt`,
+    what goes wrong in `fileuploaderr.txt` beside stdout.txt.
+    """
+    told, failed = directory / "fileuploadout.txt", directory / "fileuploaderr.txt"
+    told.touch()
+    failed.touch()
+    failure = None
+    for output_file in output_files:
+        destination = output_file.destination.container
+        if destination is None or not _wanted(output_file, succeeded=succeeded):
+            continue
+        found = list(
+            _matches(output_file.file_pattern, destination.path, directory / "wd", root, environment)
+        )
+        shown = destination.container_url.partition("?")[0]  # a SAS is a secret
+        _tell(told, f"{len(found)} files match {output_file.file_pattern!r}, for {shown}")
+        try:
+            await _upload_all(found, destination, clock)
+        except storage.Refused as refused:
+            code = (
+                "FileUploadTimedOut"
+                if refused.timed_out
+                else _CODES.get(refused.status or 0, "FileUploadMiscError")
+            )
+            _tell(failed, f"{code}: {output_file.file_pattern!r} to {shown}: {refused}")
+            failure = failure or _failure(code, output_file.file_pattern, shown)
+    return failure
+
+
+def _tell(path: Path, line: str) -> None:
+    with path.open("a") as file:
+        file.write(line + "\n")
+
+
+def _failure(code: str, pattern: str, url: str) -> BatchTaskFailureInfo:
+    return BatchTaskFailureInfo(
+        {
+            "category": "servererror"
+            if code in ("FileUploadTimedOut", "FileUploadMiscError")
+            else "usererror",
+            "code": code,
+            "message": _MESSAGES[code],
+            "details": [{"name": "FilePattern", "value": pattern}, {"name": "ContainerUrl", "value": url}],
+        }
+    )
+
+
+async def _upload_all(
+    found: Sequence[tuple[Path, str]], destination: OutputFileBlobContainerDestination, clock: Clock
+) -> None:
+    settings = ContentSettings()
+    for header in destination.upload_headers or ():
+        setattr(settings, _HEADERS[_settings_name(header.name)], header.value)
+    async with storage.container(destination.container_url, clock) as container:
+        for path, name in found:
+            await _upload(container, path, name, settings)
+
+
+async def _upload(container: ContainerClient, path: Path, name: str, settings: ContentSettings) -> None:
+    try:
+        with path.open("rb") as file:
+            await container.upload_blob(name, file, overwrite=True, content_settings=settings)
+    except AzureError as error:
+        raise storage.refusal(error) from None
+    except OSError:
+        raise storage.Refused(None) from None
+
+
+def _matches(
+    pattern: str, prefix: str | None, working: Path, root: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[Path, str]]:
+    """The files that a pattern means, with the names of the blobs to be."""
+    expanded = string.Template(pattern).safe_substitute(environment)
+    if not _WILDCARDS & set(expanded):
+        path = working / expanded
+        if path.is_file() and _inside(path, root):
+            yield path, prefix or path.name
+        return
+    # Below the last directory without a wildcard, blobs keep the files' directories.
+    base = working
+    for part in Path(expanded).parent.parts:
+        if _WILDCARDS & set(part):
+            break
+        base = base / part
+    # Not Path.glob: the service's patterns leave dotfiles out, as the glob module does.
+    pattern = str(_escaped(working) / expanded)
+    for found in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207 - see above
+        path = Path(found)
+        if path.is_file() and _inside(path, root):
+            name = os.path.relpath(path, base)
+            yield path, f"{prefix.rstrip('/')}/{name}" if prefix else name
+
+
+def _escaped(path: Path) -> Path:
+    return Path(glob.escape(str(path)))
+
+
+def _inside(path: Path, root: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())

@@ -1,0 +1,87 @@
+"""Containers of Azure Storage as tasks reach them: by a URL with a SAS, or as the account's auto storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import isodate
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
+from azure.storage.blob.aio import ContainerClient
+
+if TYPE_CHECKING:
+    from emulator.clock import Clock
+
+_TIMEOUT = 60  # seconds without an answer
+_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class AutoStorage:
+    """The storage account that a Batch account is linked with."""
+
+    endpoint: str
+    """The blob endpoint, such as `http://127.0.0.1:10000/devstoreaccount1`."""
+    key: str
+
+
+class Refused(Exception):
+    """Storage did not do as it was asked; `status` is HTTP's, None when it did not answer (in time)."""
+
+    def __init__(self, status: int | None, *, timed_out: bool = False) -> None:
+        super().__init__(f"storage answered {status}" if status else "storage did not answer")
+        self.status = status
+        self.timed_out = timed_out
+
+
+def refusal(error: AzureError) -> Refused:
+    """What an error of the storage client comes down to, without the URL (and its SAS) in it."""
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    late = isinstance(error, ServiceRequestError | ServiceResponseError) and "timeout" in str(error).lower()
+    return Refused(status, timed_out=late)
+
+
+def expired(url: str, clock: Clock) -> bool:
+    """Whether the SAS of a URL has expired by an account's own clock.
+
+    Storage knows expiry by real time; a test that sets the account's clock forward sees it here.
+    """
+    if not clock.offset:
+        return False
+    for end in parse_qs(urlsplit(url).query).get("se", ()):
+        try:
+            moment = isodate.parse_datetime(end) if "T" in end else datetime.fromisoformat(end)
+        except ValueError:
+            return False
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) <= clock.now()
+    return False
+
+
+def container(url: str, clock: Clock) -> ContainerClient:
+    """The container of a URL that carries its SAS.
+
+    Raises:
+        Refused: when the SAS has expired, or there is no such URL.
+    """
+    if expired(url, clock):
+        raise Refused(403)
+    try:
+        return ContainerClient.from_container_url(
+            url, connection_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retry_total=_RETRIES
+        )
+    except ValueError:
+        raise Refused(None) from None
+
+
+def auto_container(storage: AutoStorage, name: str) -> ContainerClient:
+    """A container of the account's own storage."""
+    return ContainerClient(
+        storage.endpoint,
+        name,
+        credential=storage.key,
+        connection_timeout=_TIMEOUT,
+        read_timeout=_TIMEOUT,
+        retry_total=_RETRIES,
+    )

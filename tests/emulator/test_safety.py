@@ -1,0 +1,310 @@
+"""What nobody else may do, and what a task may not reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from azure.batch import BatchClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.rest import HttpRequest
+
+from tests.emulator.conftest import Account, Emulator, until
+
+VERSION = {"api-version": "2025-06-01"}
+
+
+def _code(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+def _refused(account: Account, request: HttpRequest) -> tuple[int | None, str | None]:
+    with pytest.raises(HttpResponseError) as refused:
+        account.client.send_request(request)
+    assert refused.value.error is not None
+    return refused.value.status_code, refused.value.error.code
+
+
+def test_a_request_without_a_signature_is_refused(emulator: Emulator) -> None:
+    assert _code(httpx.get(f"{emulator.url}/pools", params=VERSION)) == (403, "AuthenticationFailed")
+    assert _code(httpx.post(f"{emulator.url}/_emulator/reset")) == (403, "AuthenticationFailed")
+
+
+def test_a_bearer_token_is_refused_without_tls(emulator: Emulator) -> None:
+    answer = httpx.get(f"{emulator.url}/pools", params=VERSION, headers={"Authorization": "Bearer x"})
+    assert _code(answer) == (403, "AuthenticationFailed")
+
+
+def test_a_wrong_key_is_refused(emulator: Emulator) -> None:
+    with (
+        BatchClient(emulator.url, AzureNamedKeyCredential("someone", "d3Jvbmc=")) as client,
+        pytest.raises(HttpResponseError, match="AuthenticationFailed") as refused,
+    ):
+        list(client.list_pools())
+    assert refused.value.status_code == 403
+
+
+def test_a_stale_date_is_refused(account: Account) -> None:
+    old = HttpRequest("GET", "/pools", params=VERSION, headers={"ocp-date": "Mon, 02 Jan 2023 03:04:05 GMT"})
+    assert _refused(account, old) == (403, "AuthenticationFailed")
+
+
+def test_a_tampered_request_is_refused(account: Account, emulator: Emulator) -> None:
+    signed: list[Any] = []
+    list(account.client.list_pools(raw_request_hook=lambda pipeline: signed.append(pipeline.http_request)))
+    headers = dict(signed[0].headers)
+    assert httpx.get(signed[0].url, headers=headers).status_code == 200
+    assert httpx.get(signed[0].url + "&maxresults=1", headers=headers).status_code == 403
+    assert httpx.get(signed[0].url.replace("/pools", "/jobs"), headers=headers).status_code == 403
+
+
+def test_a_host_of_another_name_is_refused(emulator: Emulator) -> None:
+    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", ""):
+        answer = httpx.get(f"{emulator.url}/_emulator/health", headers={"Host": host})
+        assert answer.status_code == 400, host
+    port = urlsplit(emulator.url).port
+    assert (
+        httpx.get(f"{emulator.url}/_emulator/health", headers={"Host": f"localhost:{port}"}).status_code
+        == 200
+    )
+
+
+def test_only_this_machine_is_listened_to(emulator: Emulator) -> None:
+    port = f"{urlsplit(emulator.url).port:04X}"
+    listening = [
+        line.split()[1]
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for line in Path(table).read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{port}") and line.split()[3] == "0A"
+    ]
+    assert listening == [f"0100007F:{port}"]
+
+
+def test_a_request_without_a_version_is_refused(account: Account) -> None:
+    assert _refused(account, HttpRequest("GET", "/pools")) == (400, "MissingRequiredQueryParameter")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[]", b'"x"', b'{"id": NaN}', b"\xff", b"[" * 100_000, b'{"id": 1}', b'{"id": "a\\u0000"}'],
+)
+def test_a_body_that_is_no_pool_is_refused(account: Account, content: bytes) -> None:
+    request = HttpRequest("POST", "/pools", params=VERSION, content=content)
+    assert _refused(account, request)[0] == 400
+
+
+def test_a_body_that_is_too_large_is_refused(account: Account) -> None:
+    account.job()
+    big = {"id": "task", "commandLine": "x" * (1 << 20)}
+    with pytest.raises(HttpResponseError, match="RequestBodyTooLarge") as refused:
+        account.client.create_task("job", big)
+    assert refused.value.status_code == 413
+
+
+def test_large_collections_are_split_by_the_client(account: Account) -> None:
+    account.job()
+    files = [
+        {"httpUrl": f"http://127.0.0.1/{'x' * 50}", "filePath": f"{number:0100}"} for number in range(100)
+    ]
+    tasks = [
+        {"id": f"task{number}", "commandLine": "/bin/true", "resourceFiles": files} for number in range(100)
+    ]
+    assert len(json.dumps(tasks)) > 1 << 20
+    results = account.client.create_tasks("job", tasks).result_values
+    assert {result.status for result in results} == {"Success"}
+    assert account.client.get_job_task_counts("job").task_counts.active == 100
+
+
+# Files
+
+
+def test_files_are_listed_read_in_part_and_deleted(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/bash -c 'mkdir -p d; echo 0123456789 > d/a.txt; echo out'")
+    account.completed("task")
+    names = [file.name for file in account.client.list_task_files("job", "task")]
+    assert names == ["stderr.txt", "stdout.txt", "wd"]
+    found = {file.name: file for file in account.client.list_task_files("job", "task", recursive=True)}
+    assert set(found) == {"stderr.txt", "stdout.txt", "wd", "wd/d", "wd/d/a.txt"}
+    assert found["wd/d"].is_directory
+    assert found["wd/d/a.txt"].properties.content_length == 11
+    shown = account.client.get_task_file_properties("job", "task", "wd/d/a.txt")
+    assert (shown.content_length, shown.is_directory) == (11, False)
+    part = account.client.download_task_file("job", "task", "wd/d/a.txt", ocp_range="bytes=2-4")
+    assert b"".join(part) == b"234"
+    with pytest.raises(HttpResponseError) as beyond:
+        account.client.download_task_file("job", "task", "wd/d/a.txt", ocp_range="bytes=50-60")
+    assert beyond.value.status_code == 416
+    with pytest.raises(HttpResponseError, match="IOError"):
+        account.client.delete_task_file("job", "task", "wd/d")
+    account.client.delete_task_file("job", "task", "wd/d", recursive=True)
+    with pytest.raises(ResourceNotFoundError):
+        account.client.get_task_file_properties("job", "task", "wd/d/a.txt")
+
+
+def test_no_path_leads_out_of_a_tasks_directory(account: Account, emulator: Emulator) -> None:
+    secret = emulator.root.with_name("secret.txt")
+    secret.write_text("secret")
+    account.pool()
+    account.job()
+    account.task("task", f"/bin/bash -c 'ln -s {secret} link; ln -s / up; ln -s loop loop'")
+    account.completed("task")
+    (node,) = account.client.list_nodes("pool")
+    up = "../" * 20
+    for path in (
+        f"{up}etc/passwd",
+        "/etc/passwd",
+        "wd/link",
+        "wd/up/etc/passwd",
+        "..%2f..%2f..%2fetc/passwd",
+        "wd/../../../../../../../etc/passwd",
+        "wd/loop",
+        f"{secret}",
+        "..\\..\\stdout.txt",
+        "a\x00b",
+    ):
+        for download, of in (
+            (account.client.download_task_file, ("job", "task")),
+            (account.client.download_node_file, ("pool", node.id)),
+        ):
+            with pytest.raises(ResourceNotFoundError):
+                b"".join(download(*of, path))
+    with pytest.raises(ResourceNotFoundError):
+        account.client.delete_task_file("job", "task", "wd/link")
+    assert secret.read_text() == "secret"
+    names = [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
+    assert names == ["stderr.txt", "stdout.txt", "wd"]
+
+
+def test_files_that_went_with_their_time_are_cleaned_up(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/true", constraints={"retentionTime": "PT0.5S"})
+    account.completed("task")
+
+    def gone() -> bool:
+        try:
+            list(account.client.list_task_files("job", "task"))
+        except HttpResponseError as error:
+            assert error.error is not None
+            return error.error.code == "TaskFilesCleanedup"
+        return False
+
+    until(gone, "the files are cleaned up")
+
+
+def test_files_of_a_node_that_is_gone_are_unavailable(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/true")
+    account.completed("task")
+    account.client.begin_delete_pool("pool", polling_interval=0).result()
+    with pytest.raises(HttpResponseError, match="TaskFilesUnavailable"):
+        list(account.client.list_task_files("job", "task"))
+
+
+def test_files_of_a_task_that_waits_cannot_be_read(account: Account) -> None:
+    account.job()
+    account.task("task", "/bin/true")
+    with pytest.raises(HttpResponseError, match="OperationInvalidForCurrentState"):
+        list(account.client.list_task_files("job", "task"))
+
+
+# Processes
+
+
+def _ended(pid: str) -> bool:
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.parametrize(
+    "escape",
+    ["sleep 1000 &", "setsid sleep 1000 &", "setsid env -i sleep 1000 &", "(setsid setsid sleep 1000 &) &"],
+)
+def test_what_a_task_leaves_behind_is_ended(account: Account, escape: str, tmp_path: Path) -> None:
+    account.pool()
+    account.job()
+    mark = "1000" + str(os.getpid()) + str(abs(hash(escape)) % 1000)
+    account.task("task", f"/bin/bash -c '{escape.replace('1000', mark)} sleep 0.3'")
+    account.completed("task")
+
+    def gone() -> bool:
+        for path in Path("/proc").iterdir():
+            try:
+                if path.name.isdecimal() and mark in (path / "cmdline").read_text():
+                    return False
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return True
+
+    until(gone, "no process is left", 10)
+
+
+def test_a_terminated_task_is_gone_with_its_children(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/bash -c 'sleep 1000 & echo $! $$; trap \"\" TERM; sleep 1000'")
+    pids = until(lambda: _output(account).split(), "the task runs")
+    account.client.terminate_task("job", "task")
+    info = account.completed("task").execution_info
+    assert (info.exit_code, info.failure_info.code) == (-9, "TaskEnded")
+    until(lambda: all(_ended(pid) for pid in pids), "its processes are gone", 5)
+
+
+def _output(account: Account) -> str:
+    try:
+        return account.text("task")
+    except HttpResponseError:
+        return ""
+
+
+def test_a_deleted_task_is_gone_with_its_children_and_files(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/bash -c 'echo $$; sleep 1000'")
+    (pid,) = until(lambda: _output(account).split(), "the task runs")
+    account.client.delete_task("job", "task")
+    with pytest.raises(ResourceNotFoundError, match="TaskNotFound"):
+        account.client.get_task("job", "task")
+    until(lambda: _ended(pid), "its process is gone", 5)
+    (node,) = account.client.list_nodes("pool")
+
+    def cleared() -> bool:
+        files = account.client.list_node_files("pool", node.id, recursive=True)
+        return not any(file.name.endswith("job-1/task") for file in files)
+
+    until(cleared, "its files are gone")
+
+
+def test_a_task_that_a_signal_ends_has_a_negative_exit_code(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/bash -c 'kill -SEGV $$'")
+    assert account.completed("task").execution_info.exit_code == -signal.SIGSEGV
+
+
+def test_no_secret_is_in_the_log(account: Account, emulator: Emulator) -> None:
+    account.pool()
+    account.job()
+    url = "http://127.0.0.1:9/c/b?sv=2020&sig=TOPSECRET"
+    account.task(
+        "task",
+        "/bin/true",
+        resourceFiles=[{"httpUrl": url, "filePath": "a"}],
+        environmentSettings=[{"name": "TOKEN", "value": "TOPSECRET"}],
+    )
+    account.completed("task")
+    log = emulator.log.read_text()
+    assert "TOPSECRET" not in log
+    assert "SharedKey" not in log

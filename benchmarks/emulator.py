@@ -42,9 +42,7 @@ def measure(url: str, tasks: int, each: int = 0) -> float:
     client: Any  # the SDK's fields are all optional
     with BatchClient(url, AzureNamedKeyCredential(f"bench{tasks}x{each}", KEY)) as client:
         client.create_job(BatchJobCreateOptions({"id": "job", "poolInfo": {"poolId": "pool"}}))
-        options = [
-            BatchTaskCreateOptions(id=f"task{number}", command_line="/bin/true") for number in range(tasks)
-        ]
+        options = [BatchTaskCreateOptions(id=f"task{number}", command_line="/bin/true") for number in range(tasks)]
         client.create_tasks("job", options)
         client.create_pool(BatchPoolCreateOptions(POOL))
         while client.get_job_task_counts("job").task_counts.completed < tasks:

@@ -73,12 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--account", default=DEVELOPMENT_ACCOUNT, help="that of bearer tokens (%(default)s)")
     parser.add_argument("--cert", type=Path, help="serve TLS with this certificate; accept bearer tokens")
     parser.add_argument("--key", type=Path, help="the certificate's key")
-    parser.add_argument(
-        "--speed", type=float, default=1.0, help="by how much the service's own delays are shortened"
-    )
-    parser.add_argument(
-        "--auto-storage", metavar="URL", help="the blob endpoint of the accounts' auto storage"
-    )
+    parser.add_argument("--speed", type=float, default=1.0, help="by how much the service's own delays are shortened")
+    parser.add_argument("--auto-storage", metavar="URL", help="the blob endpoint of the accounts' auto storage")
     return parser
 
 

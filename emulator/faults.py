@@ -63,9 +63,7 @@ class Fault:
     def concerns(self, scope: Scope) -> bool:
         """Whether it is for this request."""
         return (
-            self.count > 0
-            and self.method in ("*", scope["method"])
-            and fnmatch.fnmatchcase(scope["path"], self.path)
+            self.count > 0 and self.method in ("*", scope["method"]) and fnmatch.fnmatchcase(scope["path"], self.path)
         )
 
 
@@ -135,9 +133,7 @@ class Faults:
         return asdict(self)
 
 
-async def commit(
-    fault: Fault, app: ASGIApp, base_url: str, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def commit(fault: Fault, app: ASGIApp, base_url: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Let the fault happen to a request."""
     if fault.action == "delay":
         await asyncio.sleep(fault.seconds)

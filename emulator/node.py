@@ -112,9 +112,7 @@ class Node:
         return self._life
 
     @staticmethod
-    async def _after(
-        previous: asyncio.Task[None] | None, life: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    async def _after(previous: asyncio.Task[None] | None, life: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if previous is not None:
             await asyncio.wait([previous])
         await life()

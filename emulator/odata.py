@@ -69,9 +69,7 @@ def filtered(text: str, model: type) -> Predicate:
         reason = f"The filter cannot be read from position {error.pos_in_stream}."
     except VisitError as error:
         reason = str(error.orig_exc)
-    raise InvalidQueryParameterValue(
-        QueryParameterName="$filter", QueryParameterValue=text[:200], Reason=reason
-    )
+    raise InvalidQueryParameterValue(QueryParameterName="$filter", QueryParameterValue=text[:200], Reason=reason)
 
 
 def selected(text: str, model: type) -> list[str]:

@@ -162,9 +162,7 @@ def job(options: BatchJobCreateOptions) -> dict[str, Any]:
 def _pool_info(pool_info: BatchPoolInfo) -> None:
     specification = pool_info.auto_pool_specification
     if (specification is None) is (not pool_info.pool_id):
-        raise invalid(
-            "poolInfo", pool_info.pool_id or "", "must have one of poolId and autoPoolSpecification"
-        )
+        raise invalid("poolInfo", pool_info.pool_id or "", "must have one of poolId and autoPoolSpecification")
     if specification is None:
         check_id(pool_info.pool_id or "", "poolInfo.poolId")
     elif specification.pool is None:
@@ -214,9 +212,7 @@ def _release(given: BatchJobReleaseTask) -> dict[str, Any]:
     )
     check_id(body["id"], "jobReleaseTask.id")
     if read_duration(body["maxWallClockTime"]) > LONGEST_RELEASE:
-        raise invalid(
-            "jobReleaseTask.maxWallClockTime", body["maxWallClockTime"], "must be at most 15 minutes"
-        )
+        raise invalid("jobReleaseTask.maxWallClockTime", body["maxWallClockTime"], "must be at most 15 minutes")
     return body
 
 

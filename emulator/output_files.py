@@ -82,19 +82,13 @@ async def upload(
         destination = output_file.destination.container
         if destination is None or not _wanted(output_file, succeeded=succeeded):
             continue
-        found = list(
-            _matches(output_file.file_pattern, destination.path, directory / "wd", root, environment)
-        )
+        found = list(_matches(output_file.file_pattern, destination.path, directory / "wd", root, environment))
         shown = destination.container_url.partition("?")[0]  # a SAS is a secret
         _tell(told, f"{len(found)} files match {output_file.file_pattern!r}, for {shown}")
         try:
             await _upload_all(found, destination, clock)
         except storage.Refused as refused:
-            code = (
-                "FileUploadTimedOut"
-                if refused.timed_out
-                else _CODES.get(refused.status or 0, "FileUploadMiscError")
-            )
+            code = "FileUploadTimedOut" if refused.timed_out else _CODES.get(refused.status or 0, "FileUploadMiscError")
             _tell(failed, f"{code}: {output_file.file_pattern!r} to {shown}: {refused}")
             failure = failure or _failure(code, output_file.file_pattern, shown)
     return failure
@@ -108,9 +102,7 @@ def _tell(path: Path, line: str) -> None:
 def _failure(code: str, pattern: str, url: str) -> BatchTaskFailureInfo:
     return BatchTaskFailureInfo(
         {
-            "category": "servererror"
-            if code in ("FileUploadTimedOut", "FileUploadMiscError")
-            else "usererror",
+            "category": "servererror" if code in ("FileUploadTimedOut", "FileUploadMiscError") else "usererror",
             "code": code,
             "message": _MESSAGES[code],
             "details": [{"name": "FilePattern", "value": pattern}, {"name": "ContainerUrl", "value": url}],

@@ -60,9 +60,7 @@ def create(account: Account, checked: dict[str, Any]) -> Pool:
         pool.scaling.enable(checked["autoScaleFormula"], checked.get("autoScaleEvaluationInterval"))
         return pool
     assert model.resize_timeout is not None, "the options' check fills it in"
-    pool.resize(
-        model["targetDedicatedNodes"], model["targetLowPriorityNodes"], model.resize_timeout, "requeue"
-    )
+    pool.resize(model["targetDedicatedNodes"], model["targetLowPriorityNodes"], model.resize_timeout, "requeue")
     return pool
 
 
@@ -129,9 +127,7 @@ class Pool:
         return None
 
     def _choose(self, task: Task) -> Node | None:
-        fitting = [
-            node for node in self._open if node.free_slots >= task.slots and task.job not in node.refused
-        ]
+        fitting = [node for node in self._open if node.free_slots >= task.slots and task.job not in node.refused]
         if not fitting:
             return None
         wanted = task.model.get("affinityInfo")

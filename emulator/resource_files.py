@@ -139,9 +139,7 @@ def _container(sources: Sources, resource_file: ResourceFile) -> ContainerClient
     return storage.auto_container(sources.auto_storage, resource_file.auto_storage_container_name or "")
 
 
-async def _download_blob(
-    container: ContainerClient, name: str, resource_file: ResourceFile, directory: Path
-) -> None:
+async def _download_blob(container: ContainerClient, name: str, resource_file: ResourceFile, directory: Path) -> None:
     file_path = f"{resource_file.file_path}/{name}" if resource_file.file_path else name
     try:
         stream = await container.download_blob(name)

@@ -160,9 +160,7 @@ class Scaling:
         wanted = {"targetDedicatedNodes": dedicated, "targetLowPriorityNodes": spot}
         if wanted != {name: pool.model[name] for name in wanted} or not pool.at_target:
             assert pool.model.resize_timeout is not None, "every pool has it from its creation"
-            pool.resize(
-                dedicated, spot, pool.model.resize_timeout, evaluation.node_deallocation_option or "requeue"
-            )
+            pool.resize(dedicated, spot, pool.model.resize_timeout, evaluation.node_deallocation_option or "requeue")
 
     def evaluate(self, text: str) -> AutoScaleRun:
         """What a formula would give now, without doing it.

@@ -178,9 +178,7 @@ class _Evaluator:
                 self.set_at[full_name] = position
         elif name == DEALLOCATION:
             if not isinstance(value, DeallocationOption):
-                raise FormulaEvaluationError(
-                    f"{name} takes a deallocation option, not a {kind(value)}", position
-                )
+                raise FormulaEvaluationError(f"{name} takes a deallocation option, not a {kind(value)}", position)
             self.option = value
             self.set_at[name] = position
         else:
@@ -215,11 +213,7 @@ class _Evaluator:
                 return (yield from self._binary(expression))
             case Choice():
                 condition = yield from self._need(expression.condition)
-                chosen = (
-                    expression.then
-                    if self._truth(condition, "?", expression.position)
-                    else expression.otherwise
-                )
+                chosen = expression.then if self._truth(condition, "?", expression.position) else expression.otherwise
                 return (yield from self._need(chosen))
             case Call():
                 arguments = yield from self._arguments(expression.arguments)
@@ -230,9 +224,7 @@ class _Evaluator:
                 target = yield from self._need(expression.target)
                 value = target.member(expression.name) if isinstance(target, Timestamp) else None
                 if value is None:
-                    raise FormulaEvaluationError(
-                        f"{kind(target)} has no member {expression.name}", expression.position
-                    )
+                    raise FormulaEvaluationError(f"{kind(target)} has no member {expression.name}", expression.position)
                 return value
 
     def _ask(self, expression: Expression) -> _Visit:

@@ -110,11 +110,7 @@ def call(function: str, arguments: Sequence[Value]) -> Value:
         apply = _BY_COMPONENT[function]
         if not arguments:
             raise ArgumentError(f"{function} takes at least one argument")
-        return (
-            apply(values[0])
-            if kind(arguments[0]) == "double" and len(arguments) == 1
-            else tuple(map(apply, values))
-        )
+        return apply(values[0]) if kind(arguments[0]) == "double" and len(arguments) == 1 else tuple(map(apply, values))
     fewest, aggregate = _AGGREGATES[function]
     if len(values) < fewest:
         raise ArgumentError(f"{function} takes at least {fewest} numbers, not {len(values)}")

@@ -173,9 +173,7 @@ class _Tree(Transformer[Token, tuple[Statement, ...]]):
     def assignment(self, name: Token, _: Token, value: Expression) -> Assignment:
         return Assignment(str(name), value, _at(name))
 
-    def choice(
-        self, condition: Expression, mark: Token, then: Expression, _: Token, otherwise: Expression
-    ) -> Choice:
+    def choice(self, condition: Expression, mark: Token, then: Expression, _: Token, otherwise: Expression) -> Choice:
         return Choice(condition, then, otherwise, _at(mark))
 
     def binary(self, left: Expression, sign: Token, right: Expression) -> Binary:
@@ -199,9 +197,7 @@ class _Tree(Transformer[Token, tuple[Statement, ...]]):
     def member(self, target: Expression, name: Token) -> Member:
         return Member(target, str(name), _at(name))
 
-    def method(
-        self, target: Expression, name: Token, parenthesis: Token, arguments: tuple[Expression, ...]
-    ) -> Method:
+    def method(self, target: Expression, name: Token, parenthesis: Token, arguments: tuple[Expression, ...]) -> Method:
         return Method(target, str(name), arguments, _at(parenthesis))
 
     def group(self, _: Token, inner: Expression) -> Expression:

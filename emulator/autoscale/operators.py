@@ -73,9 +73,7 @@ def binary(sign: str, left: Value, right: Value) -> Value:
 
 def _by_component(sign: str, left: DoubleVec, right: DoubleVec) -> DoubleVec:
     if len(left) != len(right):
-        raise OperatorError(
-            f"doubleVec {sign} doubleVec needs equal lengths, not {len(left)} and {len(right)}"
-        )
+        raise OperatorError(f"doubleVec {sign} doubleVec needs equal lengths, not {len(left)} and {len(right)}")
     return tuple(_ARITHMETIC[sign](*pair) for pair in zip(left, right, strict=True))
 
 

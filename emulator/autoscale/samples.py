@@ -23,9 +23,7 @@ class Samples:
         history: timedelta = timedelta(days=1),
     ) -> None:
         if period <= timedelta(0) or history < period or delay < timedelta(0):
-            raise ValueError(
-                f"A history of {history} with a sample every {period}, {delay} late, cannot be kept."
-            )
+            raise ValueError(f"A history of {history} with a sample every {period}, {delay} late, cannot be kept.")
         self.period = period
         self.delay = delay
         self._ring: deque[tuple[datetime, float]] = deque(maxlen=history // period)

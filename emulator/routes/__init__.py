@@ -48,9 +48,7 @@ OPERATIONS = [
     Operation("POST", f"{_POOL}/updateproperties", "replace_pool_properties", pools.replace_pool_properties),
     Operation("POST", f"{_POOL}/disableautoscale", "disable_pool_auto_scale", pools.disable_pool_auto_scale),
     Operation("POST", f"{_POOL}/enableautoscale", "enable_pool_auto_scale", pools.enable_pool_auto_scale),
-    Operation(
-        "POST", f"{_POOL}/evaluateautoscale", "evaluate_pool_auto_scale", pools.evaluate_pool_auto_scale
-    ),
+    Operation("POST", f"{_POOL}/evaluateautoscale", "evaluate_pool_auto_scale", pools.evaluate_pool_auto_scale),
     Operation("POST", f"{_POOL}/resize", "resize_pool", pools.resize_pool),
     Operation("POST", f"{_POOL}/stopresize", "stop_pool_resize", pools.stop_pool_resize),
     Operation("POST", f"{_POOL}/removenodes", "remove_nodes", pools.remove_nodes),

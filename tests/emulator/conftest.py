@@ -88,9 +88,7 @@ def stop(emulator: Emulator) -> int:
 def emulator(tmp_path_factory: pytest.TempPathFactory, azurite: Azurite) -> Iterator[Emulator]:
     """The emulator that the tests of a session share."""
     root = tmp_path_factory.mktemp("emulator") / "root"
-    running = start_emulator(
-        root, "--speed", str(SPEED), "--auto-storage", azurite.url, AZURE_STORAGE_KEY=AZURITE_KEY
-    )
+    running = start_emulator(root, "--speed", str(SPEED), "--auto-storage", azurite.url, AZURE_STORAGE_KEY=AZURITE_KEY)
     yield running
     assert stop(running) == 0
     log = running.log.read_text()

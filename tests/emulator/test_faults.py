@@ -16,9 +16,7 @@ def _fault(account: Account, action: str, **more: Any) -> None:
     account.control("POST", "/faults", {"action": action, **more})
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(429, "TooManyRequests"), (500, "InternalError"), (503, "ServerBusy")]
-)
+@pytest.mark.parametrize(("status", "code"), [(429, "TooManyRequests"), (500, "InternalError"), (503, "ServerBusy")])
 def test_the_next_requests_are_answered_with_an_error(account: Account, status: int, code: str) -> None:
     _fault(account, "answer", status=status, method="POST", path="/jobs", count=2, retryAfter=7)
     for _ in range(2):
@@ -72,9 +70,7 @@ def test_an_answer_can_be_slow(account: Account) -> None:
 def test_start_tasks_fail_on_request(account: Account) -> None:
     account.control("POST", "/settings", {"failingStartTasks": 1})
     account.pool(nodes=2, startTask={"commandLine": "/bin/true"}, wait=False)
-    until(
-        lambda: sorted(account.node_states()) == ["idle", "starttaskfailed"], "one of two start tasks fails"
-    )
+    until(lambda: sorted(account.node_states()) == ["idle", "starttaskfailed"], "one of two start tasks fails")
 
 
 def test_task_counts_can_lag(account: Account) -> None:

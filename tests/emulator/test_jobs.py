@@ -31,9 +31,7 @@ def _job_becomes(account: Account, state: str, job_id: str = "job") -> Any:
 
 
 def _disable(account: Account, tasks: str) -> None:
-    account.client.begin_disable_job(
-        "job", BatchJobDisableOptions(disable_tasks=tasks), polling_interval=0
-    ).result()
+    account.client.begin_disable_job("job", BatchJobDisableOptions(disable_tasks=tasks), polling_interval=0).result()
     assert account.client.get_job("job").state == "disabled"
 
 
@@ -139,9 +137,7 @@ def test_a_failing_task_ends_a_job_that_wants_it(account: Account) -> None:
         ({"exitCodes": [{"code": 6, "exitOptions": {"jobAction": "none"}}]}, "completed"),
     ],
 )
-def test_exit_conditions_choose_what_becomes_of_the_job(
-    account: Account, conditions: dict, state: str
-) -> None:
+def test_exit_conditions_choose_what_becomes_of_the_job(account: Account, conditions: dict, state: str) -> None:
     account.pool()
     account.job(onTaskFailure="performexitoptionsjobaction")
     account.task("five", "/bin/bash -c 'exit 5'", exitConditions=conditions)
@@ -152,9 +148,7 @@ def test_exit_conditions_choose_what_becomes_of_the_job(
 def test_a_command_that_cannot_start_meets_the_pre_processing_condition(account: Account) -> None:
     account.pool()
     account.job(onTaskFailure="performexitoptionsjobaction")
-    account.task(
-        "missing", "/no/such/program", exitConditions={"preProcessingError": {"jobAction": "disable"}}
-    )
+    account.task("missing", "/no/such/program", exitConditions={"preProcessingError": {"jobAction": "disable"}})
     info = account.completed("missing").execution_info
     assert (info.failure_info.code, info.exit_code) == ("CommandProgramNotFound", None)
     _job_becomes(account, "disabled")
@@ -175,8 +169,7 @@ def test_jobs_of_higher_priority_go_first(account: Account) -> None:
     account.client.update_job("low", BatchJobUpdateOptions(priority=9))
     account.pool()
     started = {
-        job_id: account.completed("task", job_id).execution_info.start_time
-        for job_id in ("low", "middle", "high")
+        job_id: account.completed("task", job_id).execution_info.start_time for job_id in ("low", "middle", "high")
     }
     assert sorted(started, key=lambda job_id: started[job_id]) == ["low", "high", "middle"]
 
@@ -418,9 +411,7 @@ def test_a_task_ended_as_soon_as_it_was_placed_comes_off_its_node(account: Accou
     account.job()
     for turn in range(10):
         names = [f"task{turn}-{number}" for number in range(16)]
-        account.client.create_tasks(
-            "job", [BatchTaskCreateOptions(id=name, command_line="sleep 60") for name in names]
-        )
+        account.client.create_tasks("job", [BatchTaskCreateOptions(id=name, command_line="sleep 60") for name in names])
         for name in names[::2]:
             account.client.delete_task("job", name)
         for name in names[1::2]:

@@ -19,12 +19,8 @@ PAGE = (Path(__file__).parents[2] / "docs/emulator.md").read_text()
 
 def _drawn(name: str) -> set[tuple[str, str]]:
     """The arrows of a picture; one from a composite state starts at each state inside it."""
-    (picture,) = (
-        block for block in re.findall(r"```mermaid\n(.*?)```", PAGE, re.S) if f"%% {name}\n" in block
-    )
-    inside = {
-        composite: body.split() for composite, body in re.findall(r"state (\w+) \{(.*?)\}", picture, re.S)
-    }
+    (picture,) = (block for block in re.findall(r"```mermaid\n(.*?)```", PAGE, re.S) if f"%% {name}\n" in block)
+    inside = {composite: body.split() for composite, body in re.findall(r"state (\w+) \{(.*?)\}", picture, re.S)}
     arrows = re.findall(r"^  (\w+) --> (\w+)", picture, re.M)
     return {(each, finish) for start, finish in arrows for each in inside.get(start, [start])}
 
@@ -67,15 +63,11 @@ def test_only_the_tables_owner_assigns_states() -> None:
 @pytest.mark.parametrize(("title", "supported"), [("Supported", True), ("Refused", False)])
 def test_the_documentation_lists_the_operations(title: str, supported: bool) -> None:
     (line,) = (line for line in PAGE.splitlines() if line.startswith(f"**{title} operations**"))
-    assert re.findall(r"`(\w+)`", line) == [
-        row.name for row in OPERATIONS if (row.handler is not None) is supported
-    ]
+    assert re.findall(r"`(\w+)`", line) == [row.name for row in OPERATIONS if (row.handler is not None) is supported]
 
 
 def test_the_documentation_names_every_refused_property() -> None:
     refused = {name for names in REFUSED.values() for name in names}
-    rows = [
-        line.split("|")[-2] for line in PAGE.splitlines() if line.startswith("| ") and line.count("|") == 5
-    ]
+    rows = [line.split("|")[-2] for line in PAGE.splitlines() if line.startswith("| ") and line.count("|") == 5]
     named = set(re.findall(r"`(?:\w+\.)*([\w$]+)`", " ".join(rows)))
     assert refused <= named

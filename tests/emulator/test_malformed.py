@@ -27,16 +27,13 @@ SCALARS = (
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8)
-    | st.sampled_from(
-        ["", "a", "pool", "PT5M", "P1D", "P99999999999D", "2026-01-01T00:00:00Z", "true", "7", "admin"]
-    )
+    | st.sampled_from(["", "a", "pool", "PT5M", "P1D", "P99999999999D", "2026-01-01T00:00:00Z", "true", "7", "admin"])
 )
 NAMES = sorted(
     {
         name
         for model in vars(azure.batch.models).values()
-        if isinstance(model, type)
-        and model.__name__.startswith(("BatchPool", "BatchJob", "BatchTask", "Exit"))
+        if isinstance(model, type) and model.__name__.startswith(("BatchPool", "BatchJob", "BatchTask", "Exit"))
         if hasattr(model, "_deserialize")
         for name in properties_of(model)
     }

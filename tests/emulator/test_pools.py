@@ -115,9 +115,7 @@ def test_a_resize_can_be_stopped_and_says_so(account: Account) -> None:
 def test_named_nodes_are_removed_and_the_target_follows(account: Account) -> None:
     account.pool(nodes=TARGET)
     gone, kept = [node.id for node in account.client.list_nodes("pool")]
-    account.client.begin_remove_nodes(
-        "pool", BatchNodeRemoveOptions(node_ids=[gone]), polling_interval=0
-    ).result()
+    account.client.begin_remove_nodes("pool", BatchNodeRemoveOptions(node_ids=[gone]), polling_interval=0).result()
     assert [node.id for node in account.client.list_nodes("pool")] == [kept]
     assert account.client.get_pool("pool").target_dedicated_nodes == 1
 
@@ -173,20 +171,14 @@ def test_writes_hold_to_their_conditions(account: Account) -> None:
     account.pool(nodes=0)
     before = account.client.get_pool("pool")
     change = BatchPoolUpdateOptions({"metadata": [{"name": "a", "value": "1"}]})
-    account.client.update_pool(
-        "pool", change, etag=before.etag, match_condition=MatchConditions.IfNotModified
-    )
+    account.client.update_pool("pool", change, etag=before.etag, match_condition=MatchConditions.IfNotModified)
     after = account.client.get_pool("pool")
     assert after.metadata[0].value == "1"
     assert after.etag != before.etag
     with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
-        account.client.update_pool(
-            "pool", change, etag=before.etag, match_condition=MatchConditions.IfNotModified
-        )
+        account.client.update_pool("pool", change, etag=before.etag, match_condition=MatchConditions.IfNotModified)
     with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
-        account.client.begin_delete_pool(
-            "pool", etag=before.etag, match_condition=MatchConditions.IfNotModified
-        )
+        account.client.begin_delete_pool("pool", etag=before.etag, match_condition=MatchConditions.IfNotModified)
     with pytest.raises(HttpResponseError) as unchanged:
         account.client.get_pool("pool", etag=after.etag, match_condition=MatchConditions.IfModified)
     assert unchanged.value.status_code == 304

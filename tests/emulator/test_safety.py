@@ -70,10 +70,7 @@ def test_a_host_of_another_name_is_refused(emulator: Emulator) -> None:
         answer = httpx.get(f"{emulator.url}/_emulator/health", headers={"Host": host})
         assert answer.status_code == 400, host
     port = urlsplit(emulator.url).port
-    assert (
-        httpx.get(f"{emulator.url}/_emulator/health", headers={"Host": f"localhost:{port}"}).status_code
-        == 200
-    )
+    assert httpx.get(f"{emulator.url}/_emulator/health", headers={"Host": f"localhost:{port}"}).status_code == 200
 
 
 def test_only_this_machine_is_listened_to(emulator: Emulator) -> None:
@@ -110,12 +107,8 @@ def test_a_body_that_is_too_large_is_refused(account: Account) -> None:
 
 def test_large_collections_are_split_by_the_client(account: Account) -> None:
     account.job()
-    files = [
-        {"httpUrl": f"http://127.0.0.1/{'x' * 50}", "filePath": f"{number:0100}"} for number in range(100)
-    ]
-    tasks = [
-        {"id": f"task{number}", "commandLine": "/bin/true", "resourceFiles": files} for number in range(100)
-    ]
+    files = [{"httpUrl": f"http://127.0.0.1/{'x' * 50}", "filePath": f"{number:0100}"} for number in range(100)]
+    tasks = [{"id": f"task{number}", "commandLine": "/bin/true", "resourceFiles": files} for number in range(100)]
     assert len(json.dumps(tasks)) > 1 << 20
     results = account.client.create_tasks("job", tasks).result_values
     assert {result.status for result in results} == {"Success"}

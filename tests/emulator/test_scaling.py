@@ -97,10 +97,7 @@ def test_too_few_samples_are_an_error_of_the_run_and_change_nothing(account: Acc
 def test_an_evaluation_tells_and_does_nothing(account: Account) -> None:
     _pool(account, "$TargetDedicatedNodes = 0;")
     run = _evaluated(account, "x = 1 + 2; $TargetDedicatedNodes = x; $NodeDeallocationOption = terminate;")
-    assert (
-        run.results
-        == "$TargetDedicatedNodes=3;$TargetLowPriorityNodes=0;$NodeDeallocationOption=terminate;x=3"
-    )
+    assert run.results == "$TargetDedicatedNodes=3;$TargetLowPriorityNodes=0;$NodeDeallocationOption=terminate;x=3"
     assert account.client.get_pool("pool").target_dedicated_nodes == 0
 
 

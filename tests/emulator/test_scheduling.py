@@ -11,15 +11,11 @@ from tests.emulator.conftest import Account, until
 
 
 def _running(account: Account, count: int) -> None:
-    until(
-        lambda: account.client.get_job_task_counts("job").task_counts.running == count, f"{count} tasks run"
-    )
+    until(lambda: account.client.get_job_task_counts("job").task_counts.running == count, f"{count} tasks run")
 
 
 @pytest.mark.parametrize(("fill", "loads"), [("spread", [2, 2]), ("pack", [0, 4])])
-def test_tasks_are_spread_over_nodes_or_packed_onto_them(
-    account: Account, fill: str, loads: list[int]
-) -> None:
+def test_tasks_are_spread_over_nodes_or_packed_onto_them(account: Account, fill: str, loads: list[int]) -> None:
     account.pool(nodes=2, taskSlotsPerNode=4, taskSchedulingPolicy={"nodeFillType": fill})
     account.job()
     for number in range(4):

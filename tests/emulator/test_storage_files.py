@@ -123,9 +123,7 @@ def test_a_start_task_without_its_file_keeps_the_node_from_tasks(account: Accoun
         {"filePath": "a"},
     ],
 )
-def test_a_resource_file_that_makes_no_sense_is_refused(
-    ready: Account, resource_file: dict[str, Any]
-) -> None:
+def test_a_resource_file_that_makes_no_sense_is_refused(ready: Account, resource_file: dict[str, Any]) -> None:
     with pytest.raises(HttpResponseError) as refused:
         ready.task("task", "/bin/true", resourceFiles=[resource_file])
     assert refused.value.status_code == 400
@@ -167,9 +165,7 @@ def test_patterns_choose_what_is_uploaded(
     ready: Account, azurite: Azurite, pattern: str, path: str | None, names: list[str]
 ) -> None:
     container = azurite.container()
-    output = _output(
-        azurite.sas(container, write=True, create=True), pattern, **({"path": path} if path else {})
-    )
+    output = _output(azurite.sas(container, write=True, create=True), pattern, **({"path": path} if path else {}))
     ready.task("task", WRITES.format(0), outputFiles=[output])
     assert ready.completed("task").execution_info.result == "success"
     assert _names(container) == names
@@ -177,12 +173,8 @@ def test_patterns_choose_what_is_uploaded(
     assert "sig=" not in ready.text("task", "fileuploadout.txt")
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "names"), [(0, ["completion", "success"]), (3, ["completion", "failure"])]
-)
-def test_conditions_choose_what_is_uploaded(
-    ready: Account, azurite: Azurite, exit_code: int, names: list[str]
-) -> None:
+@pytest.mark.parametrize(("exit_code", "names"), [(0, ["completion", "success"]), (3, ["completion", "failure"])])
+def test_conditions_choose_what_is_uploaded(ready: Account, azurite: Azurite, exit_code: int, names: list[str]) -> None:
     container = azurite.container()
     url = azurite.sas(container, write=True, create=True)
     outputs = [
@@ -223,9 +215,7 @@ def test_a_failed_upload_fails_a_good_task_without_a_retry(
     url = azurite.sas(container, **permissions)
     if delete:
         container.delete_container()
-    ready.task(
-        "task", "/bin/true", outputFiles=[_output(url, "../stdout.txt")], constraints={"maxTaskRetryCount": 2}
-    )
+    ready.task("task", "/bin/true", outputFiles=[_output(url, "../stdout.txt")], constraints={"maxTaskRetryCount": 2})
     info = ready.completed("task").execution_info
     assert (info.exit_code, info.result, info.retry_count, info.failure_info.code) == (0, "failure", 0, code)
     assert code in ready.text("task", "fileuploaderr.txt")

@@ -112,9 +112,7 @@ async def test_the_asynchronous_client_does_the_same(emulator: Emulator, account
     account.pool()
     async with aio.BatchClient(emulator.url, AzureNamedKeyCredential(account.name, KEY)) as client:
         await client.create_job({"id": "job", "poolInfo": {"poolId": "pool"}})  # pyright: ignore[reportArgumentType]  # a model's JSON will do
-        tasks = [
-            BatchTaskCreateOptions(id=f"task{number}", command_line="/bin/true") for number in range(250)
-        ]
+        tasks = [BatchTaskCreateOptions(id=f"task{number}", command_line="/bin/true") for number in range(250)]
         results = (await client.create_tasks("job", tasks, max_concurrency=4)).result_values
         assert results is not None
         assert len(results) == 250

@@ -79,9 +79,7 @@ def call(functions: st.SearchStrategy[str], arguments: st.SearchStrategy[str]) -
     return st.builds("{}({})".format, functions, joined)
 
 
-NUMBERS = st.floats(min_value=0, allow_nan=False, allow_infinity=False).map(repr) | st.integers(0, 99).map(
-    str
-)
+NUMBERS = st.floats(min_value=0, allow_nan=False, allow_infinity=False).map(repr) | st.integers(0, 99).map(str)
 TIMES = st.datetimes().map(lambda time: f'"{time.isoformat()}Z"')
 METRICS = st.sampled_from(["$PendingTasks", "$CPUPercent", "$CurrentDedicatedNodes"])
 METHODS = st.sampled_from(["GetSample", "GetSamplePercent", "GetSamplePeriod", "Count", "HistoryBeginTime"])

@@ -35,9 +35,7 @@ def test_an_undefined_symbol_is_reported_as_the_service_was_recorded_doing():
     assert error.code == "AutoScalingFormulaEvaluationError"
     assert error.message == "The specified auto-scaling formula has evaluation error"
     assert error.values == [("Message", "Line 1, Col 1: Undefined symbol: $something_useless")]
-    assert error.results == (
-        "$TargetDedicatedNodes=2;$TargetLowPriorityNodes=0;$NodeDeallocationOption=requeue"
-    )
+    assert error.results == ("$TargetDedicatedNodes=2;$TargetLowPriorityNodes=0;$NodeDeallocationOption=requeue")
 
 
 @pytest.mark.parametrize(

@@ -215,9 +215,7 @@ def test_after_ten_minutes_an_idle_hour_empties_the_pool():
 
 
 def test_samples_of_a_range_make_a_vector():
-    formula = (
-        "$runningTasksSample = $RunningTasks.GetSample(1 * TimeInterval_Minute, 6 * TimeInterval_Minute);"
-    )
+    formula = "$runningTasksSample = $RunningTasks.GetSample(1 * TimeInterval_Minute, 6 * TimeInterval_Minute);"
     evaluation = parse(formula).evaluate(Context(now=MONDAY_NOON, metrics={"$RunningTasks": steady(1)}))
     assert evaluation.results.endswith("requeue;$runningTasksSample=[1,1,1,1,1,1,1,1,1,1]")
 

@@ -22,9 +22,7 @@ def test_what_a_formula_does_not_set_is_none_and_shown_as_it_is():
 def test_both_targets_can_be_set():
     evaluation = evaluated("$TargetDedicatedNodes=3;$TargetLowPriorityNodes=$TargetDedicatedNodes*2")
     assert (evaluation.target_dedicated_nodes, evaluation.target_low_priority_nodes) == (3, 6)
-    assert evaluation.results == (
-        "$TargetDedicatedNodes=3;$TargetLowPriorityNodes=6;$NodeDeallocationOption=requeue"
-    )
+    assert evaluation.results == ("$TargetDedicatedNodes=3;$TargetLowPriorityNodes=6;$NodeDeallocationOption=requeue")
 
 
 def test_the_current_targets_can_be_read():
@@ -113,9 +111,7 @@ def test_read_only_names_cannot_be_set(name: str):
     assert error(f"{name} = 1").detail == f"Line 1, Col 1: Read-only symbol cannot be set: {name}"
 
 
-@pytest.mark.parametrize(
-    "nodes", ["-1", "3000000000", "1e15", "1e300", "time()", '"3"', "$PendingTasks.GetSample(1)"]
-)
+@pytest.mark.parametrize("nodes", ["-1", "3000000000", "1e15", "1e300", "time()", '"3"', "$PendingTasks.GetSample(1)"])
 def test_a_target_is_a_number_of_nodes(nodes: str):
     assert error(f"$TargetDedicatedNodes = {nodes}").code == "AutoScalingFormulaEvaluationError"
 
@@ -126,9 +122,7 @@ def test_a_deallocation_option_is_one_of_the_four_names(option: str):
 
 
 def test_a_target_below_zero_may_be_mended_by_a_later_statement():
-    evaluation = evaluated(
-        "$TargetDedicatedNodes = -3; $TargetDedicatedNodes = max(0, $TargetDedicatedNodes);"
-    )
+    evaluation = evaluated("$TargetDedicatedNodes = -3; $TargetDedicatedNodes = max(0, $TargetDedicatedNodes);")
     assert evaluation.target_dedicated_nodes == 0
 
 

@@ -20,7 +20,7 @@ import uvicorn
 
 from emulator.app import application
 from emulator.faults import Protocol
-from emulator.service import RootInUse, Service
+from emulator.service import Service, UnusableRoot
 from emulator.settings import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Settings
 from emulator.storage import AutoStorage
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         service = Service(settings)
         try:
             service.open()
-        except (OSError, RootInUse) as error:
+        except (OSError, UnusableRoot) as error:
             raise UnusableSettings(f"cannot use the root directory {settings.root}: {_why(error)}") from None
     except UnusableSettings as error:
         sys.stderr.write(f"emulator: {error}\n")

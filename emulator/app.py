@@ -120,7 +120,7 @@ class Gate:
     def _check(self, scope: Scope) -> None:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         name = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
-        if name not in _LOCAL_NAMES:
+        if name.lower() not in _LOCAL_NAMES:
             raise InvalidHostHeader(HeaderValue=name[:100])
         length = headers.get(b"content-length", "0")
         if length.isdecimal() and int(length) > LARGEST_BODY:

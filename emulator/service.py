@@ -16,8 +16,8 @@ from emulator.settings import Settings
 _DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte of a resource file
 
 
-class RootInUse(Exception):
-    """Another emulator has its nodes under the same root directory."""
+class UnusableRoot(Exception):
+    """The root directory is another emulator's, or has what no emulator made; the text says which."""
 
 
 class Service:
@@ -35,15 +35,18 @@ class Service:
         """Take the root directory, and end and remove what an emulator that died left in it.
 
         Raises:
-            RootInUse: when another emulator has it.
+            UnusableRoot: when another emulator has it, or it holds other people's files.
             OSError: when it cannot be written.
         """
         self.settings.root.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.settings.root / "emulator.lock").open("a")
+        lock = self.settings.root / "emulator.lock"
+        if self.nodes.exists() and not lock.exists():
+            raise UnusableRoot(f"{self.nodes} is not an emulator's, and would be removed")
+        self._lock = lock.open("a")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RootInUse(f"another emulator uses {self.settings.root}") from None
+            raise UnusableRoot(f"another emulator uses {self.settings.root}") from None
         self.processes.adopt()
         ended = self.processes.end_strays()
         if ended:

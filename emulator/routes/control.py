@@ -62,12 +62,16 @@ async def settings(request: Request) -> Response:
             _assign(kept, name, value)
         else:
             raise invalid(name, value, "must be one of " + ", ".join(_SETTINGS))
+        account.service.log.warning("%s: %s set, on request", account.name, name)
     return JSONResponse(
         {
             "clockOffset": account.clock.offset.total_seconds(),
             "delays": asdict(account.delays),
             "quotas": asdict(account.quotas),
             "shortage": asdict(account.shortage) if account.shortage else None,
+            "failingStartTasks": account.faults.failing_start_tasks,
+            "taskCountsLag": account.faults.task_counts_lag,
+            "lowerCaseStatuses": account.faults.lower_case_statuses,
         }
     )
 

@@ -49,6 +49,14 @@ def test_an_unusable_root_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in message
 
 
+def test_a_root_with_somebody_elses_files_is_refused(tmp_path: Path) -> None:
+    kept = tmp_path / "nodes" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.write_text("important")
+    assert "is not an emulator's" in _refused("--port", "0", "--root", str(tmp_path))
+    assert kept.read_text() == "important"
+
+
 def test_a_root_in_use_by_another_emulator_is_refused(tmp_path: Path) -> None:
     emulator = start_emulator(tmp_path / "root")
     try:

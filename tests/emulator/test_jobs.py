@@ -433,3 +433,28 @@ def test_a_deleted_task_that_waited_for_another_never_runs(account: Account) -> 
     account.task("first", "/bin/true")
     account.completed("first")
     assert [task.id for task in account.client.list_tasks("job")] == ["first"]
+
+
+@pytest.mark.parametrize(("again", "log"), [(True, ["prepared", "prepared"]), (False, ["prepared"])])
+def test_a_rebooted_node_is_prepared_again_if_the_job_wants_it(
+    account: Account, again: bool, log: list[str]
+) -> None:
+    account.pool()
+    preparation = {**PREPARED["jobPreparationTask"], "rerunOnNodeRebootAfterSuccess": again}
+    account.job(jobPreparationTask=preparation)
+    account.task("first", "/bin/true")
+    account.completed("first")
+    (node,) = account.client.list_nodes("pool")
+    reboot = models.BatchNodeRebootOptions(node_reboot_kind="requeue")
+    account.client.begin_reboot_node("pool", node.id, reboot, polling_interval=0).result()
+    account.task("second", "/bin/true")
+    account.completed("second")
+    assert _log(account) == log
+
+
+def test_a_task_has_as_many_retries_as_its_job_says(account: Account) -> None:
+    account.pool()
+    account.job(constraints={"maxTaskRetryCount": 1})
+    account.task("task", "/bin/false")
+    task = account.completed("task")
+    assert (task.constraints.max_task_retry_count, task.execution_info.retry_count) == (1, 1)

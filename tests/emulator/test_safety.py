@@ -118,6 +118,12 @@ def test_large_collections_are_split_by_the_client(account: Account) -> None:
 # Files
 
 
+def _close(error: HttpResponseError) -> None:
+    """The SDK leaves the answer to a download that failed open."""
+    response: Any = error.response
+    response.close()
+
+
 def test_files_are_listed_read_in_part_and_deleted(account: Account) -> None:
     account.pool()
     account.job()
@@ -136,6 +142,7 @@ def test_files_are_listed_read_in_part_and_deleted(account: Account) -> None:
     with pytest.raises(HttpResponseError) as beyond:
         account.client.download_task_file("job", "task", "wd/d/a.txt", ocp_range="bytes=50-60")
     assert beyond.value.status_code == 416
+    _close(beyond.value)
     with pytest.raises(HttpResponseError, match="IOError"):
         account.client.delete_task_file("job", "task", "wd/d")
     account.client.delete_task_file("job", "task", "wd/d", recursive=True)
@@ -168,8 +175,9 @@ def test_no_path_leads_out_of_a_tasks_directory(account: Account, emulator: Emul
             (account.client.download_task_file, ("job", "task")),
             (account.client.download_node_file, ("pool", node.id)),
         ):
-            with pytest.raises(ResourceNotFoundError):
+            with pytest.raises(ResourceNotFoundError) as refused:
                 b"".join(download(*of, path))
+            _close(refused.value)
     with pytest.raises(ResourceNotFoundError):
         account.client.delete_task_file("job", "task", "wd/link")
     assert secret.read_text() == "secret"
@@ -258,7 +266,8 @@ def test_a_terminated_task_is_gone_with_its_children(account: Account) -> None:
 def _output(account: Account) -> str:
     try:
         return account.text("task")
-    except HttpResponseError:
+    except HttpResponseError as error:
+        _close(error)
         return ""
 
 
@@ -301,3 +310,15 @@ def test_no_secret_is_in_the_log(account: Account, emulator: Emulator) -> None:
     log = emulator.log.read_text()
     assert "TOPSECRET" not in log
     assert "SharedKey" not in log
+
+
+def test_a_nodes_files_are_listed_and_deleted(account: Account) -> None:
+    account.pool(startTask={"commandLine": "/bin/bash -c 'echo 1 > $AZ_BATCH_NODE_SHARED_DIR/a.txt'"})
+    (node,) = account.client.list_nodes("pool")
+    names = {file.name for file in account.client.list_node_files("pool", node.id)}
+    assert names == {"applications", "fsmounts", "shared", "startup", "volatile", "workitems"}
+    assert account.client.get_node_file_properties("pool", node.id, "shared/a.txt").content_length == 2
+    account.client.delete_node_file("pool", node.id, "shared/a.txt")
+    recursive = {file.name for file in account.client.list_node_files("pool", node.id, recursive=True)}
+    assert "startup/stdout.txt" in recursive
+    assert "shared/a.txt" not in recursive

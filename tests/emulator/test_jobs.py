@@ -436,9 +436,7 @@ def test_a_deleted_task_that_waited_for_another_never_runs(account: Account) -> 
 
 
 @pytest.mark.parametrize(("again", "log"), [(True, ["prepared", "prepared"]), (False, ["prepared"])])
-def test_a_rebooted_node_is_prepared_again_if_the_job_wants_it(
-    account: Account, again: bool, log: list[str]
-) -> None:
+def test_a_rebooted_node_is_prepared_again_if_the_job_wants_it(account: Account, again: bool, log: list[str]) -> None:
     account.pool()
     preparation = {**PREPARED["jobPreparationTask"], "rerunOnNodeRebootAfterSuccess": again}
     account.job(jobPreparationTask=preparation)

@@ -109,11 +109,27 @@ def end(processes: Sequence[psutil.Process], patience: timedelta) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, alive = psutil.wait_procs(processes, timeout=patience.total_seconds())
-    for process in alive:
+    for process in _wait(processes, patience):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(alive, timeout=patience.total_seconds())
+    _wait(processes, patience)
+
+
+def _wait(processes: Sequence[psutil.Process], patience: timedelta) -> list[psutil.Process]:
+    """Wait until processes have ended; those that have not. One that only its parent can reap has ended."""
+    deadline = time.monotonic() + patience.total_seconds()
+    while left := [process for process in processes if _runs(process)]:
+        if time.monotonic() > deadline:
+            break
+        psutil.wait_procs(left, timeout=0.1)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def check_port(port: int, name: str, variable: str) -> None:

@@ -88,12 +88,13 @@ async def test_a_second_nightly_run_at_the_same_time_is_refused_not_queued(stack
             return bool(state and state.is_running())
 
         await until(running, "the first run is running")
+        first_id = (await last_run(api)).id
         second = stack_up.prefect("deployment", "run", "topn/nightly", "--watch")
         assert second.returncode == 1
         assert "Cancelled" in second.stdout
 
         async def over() -> bool:
-            state = (await last_run(api)).state
+            state = (await api.read_flow_run(first_id)).state
             return bool(state and state.is_completed())
 
         await until(over, "the first run, undisturbed, has completed")

@@ -24,8 +24,7 @@ from flows.parameters import Parameters, estimate_of
 from flows.preflight import preflight
 from tasks.clients import open_clients
 from tasks.errors import BadInput, RunFailed, TopnError, brief
-from tasks.estimate import Estimate
-from tasks.plan import Plan
+from tasks.estimate import account_lines
 from tasks.results import Results
 from tasks.settings import Settings
 
@@ -69,16 +68,20 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-async def check(parameters: Parameters) -> Plan:
-    """Find what is wrong with the input now, not after Prefect's server has come up. Raises BadInput."""
+async def check(parameters: Parameters) -> list[tuple[str, str]]:
+    """Find what is wrong with the input now, not after Prefect's server has come up; the plan, if only that is asked.
+
+    Raises BadInput.
+    """
     async with open_clients(Settings.from_environment(os.environ)) as clients:
-        return await preflight(clients, parameters)
+        planned = estimate_of(await preflight(clients, parameters), parameters)
+        return [*planned.lines(), *await account_lines(clients, planned)] if parameters.plan_only else []
 
 
-def print_plan(planned: Estimate) -> None:
+def print_plan(lines: list[tuple[str, str]]) -> None:
     """Say what a run would do."""
     table = Table(title="A run would", title_justify="left", show_header=False)
-    for what, much in planned.lines():
+    for what, much in lines:
         table.add_row(what, much)
     out = RichConsole(highlight=False)
     out.print(table)
@@ -96,9 +99,9 @@ def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         parameters = parse(sys.argv[1:] if arguments is None else list(arguments))
         # Blocks are behind Prefect's API: with them, the flow itself finds what is wrong.
         if parameters.plan_only or not (parameters.credentials or parameters.storage_credentials):
-            plan = asyncio.run(check(parameters))
+            lines = asyncio.run(check(parameters))
             if parameters.plan_only:
-                print_plan(estimate_of(plan, parameters))
+                print_plan(lines)
                 return 0
         return _run(topn, parameters)
     except TopnError as error:

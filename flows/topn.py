@@ -56,7 +56,7 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
     async with open_clients(settings) as clients:
         plan = await prepare(clients, parameters)
         if parameters.plan_only:
-            await estimate.log_plan(estimate_of(plan, parameters))
+            await estimate.log_plan(clients, estimate_of(plan, parameters))
             return Completed(message="Planned only: nothing was created.")
         folder = outputs.prepare_folder(Path(parameters.outputs), run)
         created, failure = datetime.now(UTC), None
@@ -80,10 +80,7 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
 async def prepare(clients: Clients, parameters: Parameters) -> Plan:
     """Find out what there is to do, and whether it can be done, before anything is made. Raises BadInput."""
     plan = await preflight(clients, parameters)
-    logger = get_run_logger()
-    logger.info("Counting %d files, %d bytes", len(plan.files), plan.size_bytes)
-    for what, much in estimate_of(plan, parameters).lines() if parameters.plan_only else ():
-        logger.info("  %-20s %s", what, much)
+    get_run_logger().info("Counting %d files, %d bytes", len(plan.files), plan.size_bytes)
     return plan
 
 

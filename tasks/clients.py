@@ -9,8 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azure.batch.aio import BatchClient
+from azure.core import AsyncPipelineClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, DeserializationError, HttpResponseError
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncRetryPolicy
+from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.identity.aio import DefaultAzureCredential
 from azure.storage.blob import (
     BlobSasPermissions,
@@ -26,6 +29,9 @@ from tasks.settings import Settings
 
 CLOCK_SKEW = timedelta(minutes=15)  # between this clock and the cloud's, as Azure's SAS guidance has it
 
+MANAGEMENT = "https://management.azure.com"
+Management = AsyncPipelineClient[HttpRequest, AsyncHttpResponse]
+
 # The SDK logs a traceback for each answer without a body, such as HEAD's 404, which is no error here.
 logging.getLogger("azure.batch").setLevel(logging.ERROR)
 # It tells of each credential that it tries in vain; what matters is whether one works in the end.
@@ -35,10 +41,13 @@ logging.getLogger("azure.identity").setLevel(logging.ERROR)
 class Clients:
     """One Batch and one Blob Storage client, open for a run, and the SAS that the nodes get."""
 
-    def __init__(self, settings: Settings, batch: BatchClient, blobs: BlobServiceClient) -> None:
+    def __init__(
+        self, settings: Settings, batch: BatchClient, blobs: BlobServiceClient, management: Management | None
+    ) -> None:
         self.settings = settings
         self.batch = batch
         self.blobs = blobs
+        self.management = management  # of Azure's resources, where the settings name the account's
         self._delegation_key: UserDelegationKey | None = None
 
     async def blob_read_url(self, container: str, blob: str, lifetime: timedelta) -> str:
@@ -93,7 +102,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
     """Build both clients, and close them when the block ends."""
     async with contextlib.AsyncExitStack() as stack:
         entra = None
-        if settings.batch_key is None or settings.storage_key is None:
+        if settings.batch_key is None or settings.storage_key is None or settings.batch_account_id:
             entra = await stack.enter_async_context(DefaultAzureCredential())
         batch_credential = entra
         if settings.batch_account and settings.batch_key:
@@ -104,7 +113,11 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         assert batch_credential is not None  # Settings has no key without its account
         batch = await stack.enter_async_context(BatchClient(settings.batch_endpoint, batch_credential))
         blobs = await stack.enter_async_context(BlobServiceClient(settings.blob_endpoint, blob_credential))
-        yield Clients(settings, batch, blobs)
+        management = None
+        if settings.batch_account_id and entra:
+            policies = [AsyncBearerTokenCredentialPolicy(entra, f"{MANAGEMENT}/.default"), AsyncRetryPolicy()]
+            management = await stack.enter_async_context(AsyncPipelineClient(MANAGEMENT, policies=policies))
+        yield Clients(settings, batch, blobs, management)
 
 
 async def check_reachable(clients: Clients) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.clients import Clients
 from tasks.plan import Plan
+from tasks.quotas import Usage, cores, exceeded, read_quotas, read_usage
 
 PLAN_ARTIFACT = "topn-plan"
+WITHIN = ("quotas", "the run stays within them")
 
 # What the estimate assumes; docs/operations.md says so too.
 NODE_START_MINUTES = (2.0, 8.0)  # until a new node has booted and run its start task
@@ -31,6 +34,7 @@ class Estimate:
     slots: int  # of all nodes together
     batch_calls: int
     storage_calls: int
+    added: Usage  # to what the account has
     node_hours: tuple[float, float]
     cost: tuple[float, float] | None  # in the currency of the prices
 
@@ -88,6 +92,12 @@ def estimate(
         nodes=all_nodes,
         slots=slots,
         # Images, pool, job, their release; collections; counts each second and a listing now and then.
+        added=Usage(
+            pools=0 if pool_id else 1,
+            active_jobs=1,
+            dedicated_cores=0 if pool_id else nodes * cores(vm_size),
+            spot_cores=0 if pool_id else spot_nodes * cores(vm_size),
+        ),
         batch_calls=12 + -(-files // 100) + int(seconds[1] * 1.5),
         # Containers and script; the node's fetch and two uploads, and two downloads, per file.
         storage_calls=12 + uploads + 5 * files,
@@ -96,10 +106,24 @@ def estimate(
     )
 
 
+async def account_lines(clients: Clients, planned: Estimate) -> list[tuple[str, str]]:
+    """What the account has now, and which of its quotas the run would exceed. Raises BadInput."""
+    now = await read_usage(clients)
+    lines = [("in the account now", f"{now.pools} pools, {now.active_jobs} active jobs")]
+    if clients.management is None or clients.settings.batch_account_id is None:
+        return [*lines, ("quotas", "unknown: AZURE_BATCH_ACCOUNT_ID does not name the account's resource")]
+    quotas = await read_quotas(clients.management, clients.settings.batch_account_id)
+    sentences = exceeded(quotas, now, planned.added)
+    return [*lines, *(("quota exceeded", sentence) for sentence in sentences), *([] if sentences else [WITHIN])]
+
+
 @task(name="log plan", cache_policy=NO_CACHE)
-async def log_plan(planned: Estimate) -> None:
-    """Keep the plan as an artifact."""
-    rows = "".join(f"| {what} | {much} |\n" for what, much in planned.lines())
+async def log_plan(clients: Clients, planned: Estimate) -> None:
+    """Say the plan, and keep it as an artifact."""
+    lines = [*planned.lines(), *await account_lines(clients, planned)]
+    for what, much in lines:
+        get_run_logger().info("  %-20s %s", what, much)
+    rows = "".join(f"| {what} | {much} |\n" for what, much in lines)
     await acreate_markdown_artifact(
         key=PLAN_ARTIFACT, markdown=f"# Plan\n\nNothing was created.\n\n| what | how much |\n|---|---|\n{rows}"
     )

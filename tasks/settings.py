@@ -22,6 +22,7 @@ class Settings:
     storage_account: str
     storage_key: str | None = field(repr=False)
     blob_endpoint: str  # https://ACCOUNT.blob.core.windows.net, no slash at the end
+    batch_account_id: str | None = None  # /subscriptions/.../batchAccounts/ACCOUNT, for the plan's quotas
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -42,6 +43,7 @@ class Settings:
             storage_account=storage_account,
             storage_key=storage_key,
             blob_endpoint=_url("AZURE_STORAGE_BLOB_ENDPOINT", blob_endpoint),
+            batch_account_id=_account_id(environment),
         )
         for endpoint, key, name in (
             (settings.batch_endpoint, batch_key, "AZURE_BATCH_ACCESS_KEY"),
@@ -58,6 +60,13 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     if not value:
         raise BadInput(f"{name} is not set: it names the account to use (`make run` needs none and no cloud).")
     return value
+
+
+def _account_id(environment: Mapping[str, str]) -> str | None:
+    account_id = environment.get("AZURE_BATCH_ACCOUNT_ID") or None
+    if account_id and "/providers/microsoft.batch/batchaccounts/" not in account_id.lower():
+        raise BadInput(f"AZURE_BATCH_ACCOUNT_ID is {account_id}, which is not the resource id of a Batch account.")
+    return account_id
 
 
 def _key(environment: Mapping[str, str], name: str) -> str | None:

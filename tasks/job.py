@@ -9,7 +9,7 @@ from azure.core.exceptions import ResourceExistsError
 from prefect import get_run_logger, task
 
 from tasks.clients import Clients
-from tasks.errors import RunFailed
+from tasks.errors import RunFailed, error_code
 from tasks.retries import STEP
 from tasks.run import Run
 
@@ -29,7 +29,9 @@ async def create_job(clients: Clients, run: Run, pool_id: str, max_wall_clock_ti
     )
     try:
         await clients.batch.create_job(job)
-    except ResourceExistsError:
+    except ResourceExistsError as error:
+        if error_code(error) != "JobExists":  # the client takes any 409 for this, a quota's too
+            raise
         existing = await clients.batch.get_job(run.job_id)
         if not run.owns(existing.metadata):
             raise RunFailed(f"The job {run.job_id} exists already: choose another run key than {run.key}.") from None

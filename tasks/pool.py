@@ -22,7 +22,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from prefect import get_run_logger, task
 
 from tasks.clients import Clients
-from tasks.errors import BadInput, RunFailed
+from tasks.errors import BadInput, RunFailed, error_code
 from tasks.plan import NODE_TASK
 from tasks.retries import STEP
 from tasks.run import Run
@@ -92,7 +92,9 @@ async def create_pool(
     )
     try:
         await clients.batch.create_pool(pool)
-    except ResourceExistsError:
+    except ResourceExistsError as error:
+        if error_code(error) != "PoolExists":  # the client takes any 409 for this, a quota's too
+            raise
         existing = await clients.batch.get_pool(run.pool_id)
         if not run.owns(existing.metadata):
             raise RunFailed(f"The pool {run.pool_id} exists already: choose another run key than {run.key}.") from None

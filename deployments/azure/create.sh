@@ -134,6 +134,7 @@ END
 echo "Done; roles may take some minutes to work. For the shell that runs topn or its worker:" >&2
 echo "export AZURE_BATCH_ENDPOINT=https://$endpoint"
 echo "export AZURE_BATCH_ACCOUNT=$name"
+echo "export AZURE_BATCH_ACCOUNT_ID=$batch"
 echo "export AZURE_STORAGE_ACCOUNT=$name"
 echo "# only where the managed identity $name is assigned:  export AZURE_CLIENT_ID=$client"
 END

@@ -129,7 +129,7 @@ def test_exports_are_what_the_settings_read() -> None:
     exported = [
         line.split("export ")[1].split("=")[0] for line in shown.splitlines() if line.startswith('echo "export ')
     ]
-    assert len(exported) == 5
+    assert len(exported) == 6
     assert all(f'"{name}"' in source for name in exported)
 
 

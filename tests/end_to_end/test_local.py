@@ -31,7 +31,7 @@ def start(*command: str, environment: dict[str, str], cwd: Path = ROOT) -> subpr
     )
 
 
-def processes_of(session: int) -> Iterator[str]:
+def processes_of(session: int | str) -> Iterator[str]:
     """The command lines of all processes in a session, and in those that it started."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -67,6 +67,26 @@ def test_bad_input_ends_the_stack_with_status_2(prefect_api: str) -> None:
     flow = start("deployments.local", "run", "--", "missing.txt", environment={"PREFECT_API_URL": prefect_api})
     said, _ = flow.communicate(timeout=60)
     assert (flow.returncode, said) == (2, "topn: missing.txt: there is no such file.\n")
+
+
+async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefect_api: str, tmp_path: Path) -> None:
+    mark = f"{os.getpid()}-interrupted"
+    flow = start(
+        *("deployments.local", "run", "data/taskdata1.txt", "--delay-seconds", "600", "--outputs", str(tmp_path)),
+        environment={"PREFECT_API_URL": prefect_api, "TOPN_TEST_SESSION": mark, "TOPN_STATE": str(tmp_path)},
+    )
+
+    async def counting() -> bool:
+        assert flow.poll() is None, flow.stdout and flow.stdout.read()
+        return any(tmp_path.glob("run-*/nodes/**/job-1/*/wd/input.txt"))
+
+    await until(counting, "the task is on its node")
+    os.killpg(flow.pid, signal.SIGINT)
+    said, _ = flow.communicate(timeout=60)
+    assert flow.returncode == 130, said
+    assert "Nothing is left behind" in said
+    assert list(processes_of(mark)) == []
+    assert not list(tmp_path.glob("run-*"))
 
 
 async def started_counting(flow: subprocess.Popen[str], clients: Clients, run: Run) -> None:

@@ -71,8 +71,8 @@ $(azurite): deployments/azurite/package-lock.json $(ready)
 
 lock: $(ready)  ## resolve the direct dependencies of pyproject.toml anew
 	@$(python) -m venv .local/lock && .local/lock/bin/pip install --quiet uv
-	UV_SYSTEM_CERTS=1 .local/lock/bin/uv pip compile --upgrade --no-strip-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-package topn --no-annotate --no-header requirements.in -o requirements.lock
+	UV_SYSTEM_CERTS=1 .local/lock/bin/uv pip compile --quiet --upgrade --no-strip-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-package topn --no-annotate --no-header requirements.in -o requirements.lock >/dev/null
 
 clean:  ## remove results and the local state (not the installed packages)
 	rm -rf .local outputs

@@ -5,6 +5,7 @@ The keys are the same for all runs, so that the UI shows their history.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +35,12 @@ OUTPUT_ARTIFACT = "topn-output"
 LONGEST_LIST = 50  # failed files told one by one
 LONGEST_CHART = 25  # bars that stay readable
 LONGEST_TABLE = 1000  # rows: an artifact is one row of Prefect's database
+LONGEST_CELL = 500  # characters
+LONGEST_WORD = 60  # characters: a word of 64 KiB would push its count off the page
+WORDS_PER_FILE = 50  # of up to 10,000
+
+# Prefect's UI renders Markdown, and HTML in it, in tables' cells too; of numeric character references it decodes none.
+MARKDOWN = re.compile(r"[\\`*_\[\]<>&#!~$|]|^[-+]")
 
 # By class of failure (tasks/monitor.py), for who has to act.
 WHAT_TO_DO = {
@@ -84,8 +91,8 @@ async def log_results(results: Results) -> None:
     overall = [{"file": "ALL FILES", "top words": _words(results.overall.words)}]
     rows = [
         {
-            "file": file.name,
-            "top words": _words(file.words),
+            "file": _cell(file.name),
+            "top words": _words(file.words[:WORDS_PER_FILE]) + (", …" if len(file.words) > WORDS_PER_FILE else ""),
             "words": file.total_words,
             "distinct": file.distinct_words,
             "node": file.node,
@@ -161,7 +168,9 @@ def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, dele
         _sureness(results) + "\n",
         *(f"![{name}]({picture.data_uri()})\n" for name, picture in counted.pictures.items()),
         "| word | count |\n|---|---:|\n"
-        + "".join(f"| {_cell(word)} | {count:,} |\n" for word, count in results.overall.words),
+        + "".join(
+            f"| {_cell(word, LONGEST_WORD)} | {count:,} |\n" for word, count in results.overall.words[:LONGEST_TABLE]
+        ),
     ]
     return "\n".join(parts)
 
@@ -199,16 +208,16 @@ def _sureness(results: Results) -> str:
 
 
 def _words(words: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{word} ({count})" for word, count in words)
+    return ", ".join(f"{_cell(word, LONGEST_WORD)} ({count})" for word, count in words)
 
 
 def _failure(failed: FailedFile) -> dict[str, str]:
     return {
-        "file": failed.name,
+        "file": _cell(failed.name),
         "class": failed.failure,
         "exit code": "" if failed.exit_code is None else str(failed.exit_code),
-        "cause": failed.message,
-        "stderr": failed.stderr_tail,
+        "cause": _cell(failed.message.removesuffix(".")),
+        "stderr": "\n".join(_cell(line) for line in failed.stderr_tail.splitlines()),
         "what to do": WHAT_TO_DO.get(failed.failure, ""),
     }
 
@@ -226,12 +235,12 @@ def _failure_section(failed: FailedFile) -> str:
     row = _failure(failed)
     code = f", exit code {row['exit code']}" if row["exit code"] else ""
     indented = "".join(f"    {line}\n" for line in failed.stderr_tail.splitlines())
-    return (
-        f"### {_cell(failed.name)}\n\n{row['class']}{code}: {_cell(row['cause'])}. {row['what to do']}.\n\n{indented}"
-    )
+    return f"### {row['file']}\n\n{row['class']}{code}: {row['cause']}. {row['what to do']}.\n\n{indented}"
 
 
-def _cell(text: str) -> str:
-    """Text as a cell of a Markdown table shows it: nothing in a name or a word is taken for Markdown or HTML."""
+def _cell(text: str, longest: int = LONGEST_CELL) -> str:
+    """Text as a line of Markdown or a cell of a table shows it: nothing in a name or a word is Markdown or HTML."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return "".join(f"&#{ord(c)};" if c in "|<>&`*_[]\\#!~$" else c for c in shown[:500])
+    if len(shown) > longest:
+        shown = shown[: longest - 1] + "…"
+    return MARKDOWN.sub(r"\\\g<0>", shown)

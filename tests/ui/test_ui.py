@@ -164,6 +164,27 @@ def test_the_results_table_shows_the_words_of_each_file(browser: Chrome, nightly
     page.keep("results")
 
 
+def test_names_and_words_are_shown_as_they_are_and_nothing_in_them_is_obeyed(
+    stack: LocalStack, browser: Chrome
+) -> None:
+    folder = stack.state / "odd"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("<img>x <img>x snake_case_word **bold**x C#x a|b")
+    (folder / "_a_.txt").write_text("<img>x")
+    given = json.dumps({"inputs": [str(folder / "*")], "words": 6})
+    done = stack.prefect("deployment", "run", "topn/adhoc", "--watch", "--param", f"parameters={given}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, artifacts = asyncio.run(artifacts_of_last_run(stack))
+    shown = {
+        "topn-results": ("__init__.py", "_a_.txt", "img>x (3)", "snake_case_word (1)", "bold**x (1)", "C#x (1)"),
+        "topn-report": ("img>x", "snake_case_word", "bold**x", "C#x", "a|b"),
+    }
+    for artifact, texts in shown.items():
+        page = Page(browser, artifacts[artifact], "snake_case_word")
+        for text in texts:
+            assert text in page.text, text
+
+
 def test_the_parameter_form_explains_each_parameter(stack: LocalStack, browser: Chrome) -> None:
     async def deployment() -> str:
         async with PrefectClient(stack.api) as api:

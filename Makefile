@@ -29,7 +29,7 @@ down: setup  ## stop the local stack
 	@$(python) -m deployments.local down
 
 blocks: $(ready)  ## register the type of the credentials block with the Prefect server that PREFECT_API_URL names
-	$(venv)/bin/prefect block register --module tasks.blocks
+	$(python) -m prefect block register --module tasks.blocks
 
 test: setup  ## run all tests, against the emulator and Azurite
 	$(python) -m pytest $(or $(TESTS),--ignore=tests/ui)

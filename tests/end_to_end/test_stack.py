@@ -132,6 +132,16 @@ async def test_what_is_not_there_fails_the_run_with_one_sentence(
     assert sentence in str(run.state.message)
 
 
+def test_make_blocks_registers_the_credentials_block(stack_up: LocalStack) -> None:
+    command = ["make", "-o", ".venv/.ready", "blocks"]  # what the tests run in is installed
+    done = subprocess.run(
+        command, cwd=ROOT, env=stack_up.environment, capture_output=True, encoding="utf-8", timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    types = stack_up.prefect("block", "type", "ls")
+    assert "azure-batch-credentials" in types.stdout
+
+
 def test_a_second_stack_and_a_port_in_use_are_refused(stack_up: LocalStack, tmp_path: Path) -> None:
     environment = {**os.environ, "TOPN_STATE": str(stack_up.state)}
     second = subprocess.run(local("up"), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=60)

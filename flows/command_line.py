@@ -22,11 +22,11 @@ from flows.console import Console, visible
 from flows.interruption import run_interruptibly, start_prefect
 from flows.parameters import Parameters, estimate_of
 from flows.preflight import preflight
+from tasks.blocks import load_settings
 from tasks.clients import open_clients
 from tasks.errors import BadInput, RunFailed, TopnError, brief
 from tasks.estimate import account_lines
 from tasks.results import Results
-from tasks.settings import Settings
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
 
@@ -73,7 +73,8 @@ async def check(parameters: Parameters) -> list[tuple[str, str]]:
 
     Raises BadInput.
     """
-    async with open_clients(Settings.from_environment(os.environ)) as clients:
+    settings = await load_settings(dict(os.environ), parameters.credentials, parameters.storage_credentials)
+    async with open_clients(settings) as clients:
         planned = estimate_of(await preflight(clients, parameters), parameters)
         return [*planned.lines(), *await account_lines(clients, planned)] if parameters.plan_only else []
 
@@ -98,7 +99,10 @@ def main(topn: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     try:
         parameters = parse(sys.argv[1:] if arguments is None else list(arguments))
         # Blocks are behind Prefect's API: with them, the flow itself finds what is wrong.
-        if parameters.plan_only or not (parameters.credentials or parameters.storage_credentials):
+        blocks = parameters.credentials or parameters.storage_credentials
+        if parameters.plan_only and blocks:
+            start_prefect()
+        if parameters.plan_only or not blocks:
             lines = asyncio.run(check(parameters))
             if parameters.plan_only:
                 print_plan(lines)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from flows import command_line
 from flows.topn import topn
+from tasks.blocks import AzureBatchCredentials
 
 SAMPLE = "data/taskdata1.txt"
 
@@ -128,3 +130,23 @@ def test_the_word_plan_says_what_a_run_would_do_and_creates_nothing(answer_out) 
         "Nothing was created",
     ):
         assert line in said, line
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_plan_with_a_credentials_block_asks_the_blocks_accounts(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, answer_out
+) -> None:
+    block = AzureBatchCredentials(
+        batch_endpoint=environment["AZURE_BATCH_ENDPOINT"],
+        batch_account=environment["AZURE_BATCH_ACCOUNT"],
+        batch_key=SecretStr(environment["AZURE_BATCH_ACCESS_KEY"]),
+        storage_account=environment["AZURE_STORAGE_ACCOUNT"],
+        storage_key=SecretStr(environment["AZURE_STORAGE_KEY"]),
+        blob_endpoint=environment["AZURE_STORAGE_BLOB_ENDPOINT"],
+    )
+    block.save("planned", overwrite=True)
+    for name in environment:
+        monkeypatch.delenv(name)
+    status, said = answer_out("plan", SAMPLE, "--credentials", "planned")
+    assert status == 0
+    assert "Nothing was created" in said

@@ -84,6 +84,17 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+def _hang_up(*_: object) -> None:
+    """The terminal was closed: what is still said goes nowhere, lest saying it be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for shown in (1, 2):
+        try:
+            os.write(shown, b"\n")
+        except OSError:
+            os.dup2(nowhere, shown)
+    raise Terminated
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m deployments.local", description="The whole system on this machine, with no cloud."
@@ -103,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     # What follows `run` is the flow's own command line.
     options = _parse(arguments[:1] if arguments[:1] == ["run"] else arguments)
     signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed
+    signal.signal(signal.SIGHUP, _hang_up)
     try:
         match options.command:
             case "run":

@@ -95,13 +95,18 @@ class Service:
 
     def stop(self, children_first: bool = False) -> None:
         """End it and all that it started; what does not end by itself is killed."""
-        if not self.process.is_running():
-            return
-        children = self.process.children(recursive=True)
-        if children_first:
-            end(children, STOP_TIMEOUT * 2)
-        end([self.process], STOP_TIMEOUT)
-        end(children, STOP_TIMEOUT)
+        end_with_children(self.process, children_first)
+
+
+def end_with_children(process: psutil.Process, children_first: bool = False) -> None:
+    """End a process and all that it started; first these, when they need it for their own end."""
+    if not process.is_running():
+        return
+    children = process.children(recursive=True)
+    if children_first:
+        end(children, STOP_TIMEOUT * 2)
+    end([process], STOP_TIMEOUT)
+    end(children, STOP_TIMEOUT)
 
 
 def end(processes: Sequence[psutil.Process], patience: timedelta) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -26,6 +27,7 @@ from deployments.services import (
     check_port,
     emulator_ready,
     end,
+    end_with_children,
     endpoints,
     server_environment,
     start,
@@ -138,9 +140,11 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, the worker's runs first: they release what they made while the others still answer."""
         for service in reversed(self._services):
-            out.print(f"stopping {service.name} ...")
+            with contextlib.suppress(OSError):  # the terminal may be closed, and no service stays for that
+                out.print(f"stopping {service.name} ...")
             service.stop(children_first=service.name == "worker")
-            self._show()
+            with contextlib.suppress(OSError):
+                self._show()
         if self._services:  # else the record is that of the stack which runs already
             RECORD.unlink(missing_ok=True)
 
@@ -222,8 +226,8 @@ def down() -> bool:
         return False
     if supervisor := alive(record.supervisor):
         end([supervisor], STOP_TIMEOUT * 6)  # it stops its services itself
-    left = [process for identity in reversed(record.services) if (process := alive(identity))]
-    for process in left:
-        end([process, *process.children(recursive=True)], STOP_TIMEOUT)
+    for identity in reversed(record.services):
+        if process := alive(identity):  # the worker is the last: its runs release what they made, as in Stack.stop
+            end_with_children(process, children_first=True)
     RECORD.unlink(missing_ok=True)
     return True

@@ -81,18 +81,21 @@ def local(*arguments: str) -> list[str]:
 
 
 def start_stack(
-    state: Path, options: Sequence[str] = ("--prefect-port=0", "--azurite-port=0", "--batch-port=0")
+    state: Path,
+    options: Sequence[str] = ("--prefect-port=0", "--azurite-port=0", "--batch-port=0"),
+    terminal: int | None = None,
 ) -> LocalStack:
-    """Start a stack; its state is kept in a folder."""
-    terminal = state / "terminal.txt"
-    with terminal.open("wb") as stream:
+    """Start a stack; its state is kept in a folder, and what it says, unless a terminal is given."""
+    said = state / "terminal.txt"
+    with said.open("wb") as stream:
+        shown = stream if terminal is None else terminal
         process = subprocess.Popen(
             local("up", *options),
             cwd=ROOT,
             env={**os.environ, "TOPN_STATE": str(state)},
             stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
+            stdout=shown,
+            stderr=shown,
             start_new_session=True,
         )
-    return LocalStack(process, terminal, state)
+    return LocalStack(process, said, state)

@@ -63,4 +63,5 @@ def brief(error: AzureError | TimeoutError) -> str:
 
 def error_code(error: HttpResponseError) -> str | None:
     """The service's own code, such as "PoolExists": Batch and Blob Storage keep it in different places."""
-    return getattr(error, "error_code", None) or getattr(error.error, "code", None)
+    code = getattr(error, "error_code", None) or getattr(error.error, "code", None)
+    return getattr(code, "value", code)  # Blob Storage's is an enumeration, whose text names the class

@@ -53,7 +53,10 @@ async def test_the_key_changes_when_the_blob_does(clients: Clients, container: s
         ("az://", "az:// names no container"),
         ("az://not-there/x", "az://not-there/x: there is no container not-there in devstoreaccount1"),
         ("az://{container}/week/", "no blob begins with this prefix"),
-        ("az://Bad_Name/x", "az://Bad_Name/x cannot be listed"),
+        (
+            "az://Bad_Name/x",
+            "az://Bad_Name/x cannot be listed in devstoreaccount1: it answered (400 InvalidResourceName)",
+        ),
     ],
 )
 async def test_a_bad_prefix_is_named_in_one_sentence(

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from deployments.services import STATE, ServiceFailed, services
-from deployments.stack import PREFECT, Ports, Stack, down, out, read_record
+from deployments.stack import PREFECT, Ports, Stack, alive, down, out, read_record
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
 
@@ -63,7 +63,7 @@ def up(ports: Ports) -> int:
 def nightly() -> int:
     """Run topn/nightly on the stack that `up` keeps, and watch it; return prefect's exit status."""
     record = read_record()
-    if record is None or not record.prefect_api:
+    if record is None or not record.prefect_api or not alive(record.supervisor):
         raise ServiceFailed("The stack is not up: type `make up` in another terminal first.")
     environment = {**os.environ, "PREFECT_API_URL": record.prefect_api, "PREFECT_HOME": str(STATE / "prefect")}
     return subprocess.run([PREFECT, "deployment", "run", "topn/nightly", "--watch"], env=environment).returncode

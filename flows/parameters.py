@@ -21,7 +21,17 @@ LONGEST_TIMEOUT_MINUTES = 6 * 24 * 60
 class Parameters(BaseModel):
     """What to count, on which nodes, and what to keep afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        # As `_some_node` below has it, for Prefect's API, which refuses it before a run exists.
+        json_schema_extra={
+            "not": {
+                "required": ["nodes"],
+                "properties": {"nodes": {"const": 0}, "spot_nodes": {"const": 0}, "pool_id": {"type": "null"}},
+            }
+        },
+    )
 
     inputs: list[str] = Field(
         default=SAMPLE_INPUTS,
@@ -59,6 +69,7 @@ class Parameters(BaseModel):
         default=None,
         pattern=RUN_KEY,
         max_length=40,
+        json_schema_extra={"not": {"const": "latest"}},  # as below, for Prefect's API, which refuses it before a run
         description="A name for the run, part of its resources' names; without it, one from the flow run's id.",
     )
     plan_only: bool = Field(default=False, description="Say what the run would do and cost, and create nothing.")

@@ -77,9 +77,21 @@ async def _read(parameter: str, name: str, slug: str, kind: str) -> dict[str, An
 
 
 def _storage_environment(name: str, block: dict[str, Any]) -> dict[str, str]:
+    other = [field for field in ("tenant_id", "client_id", "client_secret") if block.get(field)]
+    if other:
+        raise BadInput(
+            f"storage_credentials: the block {name} sets {', '.join(other)}: leave them out, and set AZURE_TENANT_ID, "
+            "AZURE_CLIENT_ID and AZURE_CLIENT_SECRET in the worker's environment instead."
+        )
     pairs = (part.split("=", 1) for part in str(block.get("connection_string") or "").split(";") if "=" in part)
     connection = dict(pairs)
+    if "SharedAccessSignature" in connection:
+        raise BadInput(
+            f"storage_credentials: the block {name} has a SAS, which cannot sign others: use the key, or none."
+        )
     endpoint = block.get("account_url") or connection.get("BlobEndpoint") or ""
+    if not endpoint and "EndpointSuffix" in connection:
+        endpoint = f"{connection.get('AccountName')}.blob.{connection['EndpointSuffix']}"
     account = connection.get("AccountName") or endpoint.partition("://")[2].partition(".")[0]
     if not account:
         raise BadInput(f"storage_credentials: the block {name} has neither a connection string nor an account URL.")

@@ -69,6 +69,10 @@ def test_bad_input_ends_the_stack_with_status_2(prefect_api: str) -> None:
     assert (flow.returncode, said) == (2, "topn: missing.txt: there is no such file.\n")
 
 
+def found(folder: Path, pattern: str) -> bool:
+    return any(folder.glob(pattern))
+
+
 async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefect_api: str, tmp_path: Path) -> None:
     mark = f"{os.getpid()}-interrupted"
     flow = start(
@@ -78,7 +82,7 @@ async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefec
 
     async def counting() -> bool:
         assert flow.poll() is None, flow.stdout and flow.stdout.read()
-        return any(tmp_path.glob("run-*/nodes/**/job-1/*/wd/input.txt"))
+        return found(tmp_path, "run-*/nodes/**/job-1/*/wd/input.txt")
 
     await until(counting, "the task is on its node")
     os.killpg(flow.pid, signal.SIGINT)
@@ -86,7 +90,7 @@ async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefec
     assert flow.returncode == 130, said
     assert "Nothing is left behind" in said
     assert list(processes_of(mark)) == []
-    assert not list(tmp_path.glob("run-*"))
+    assert not found(tmp_path, "run-*")
 
 
 async def started_counting(flow: subprocess.Popen[str], clients: Clients, run: Run) -> None:

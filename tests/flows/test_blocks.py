@@ -40,6 +40,10 @@ async def test_a_block_of_ours_names_both_accounts() -> None:
             *("theirs", KEY, "https://theirs.blob.core.windows.net"),
         ),
         (
+            {"connection_string": f"AccountName=theirs;AccountKey={KEY};EndpointSuffix=core.chinacloudapi.cn"},
+            *("theirs", KEY, "https://theirs.blob.core.chinacloudapi.cn"),
+        ),
+        (
             {"account_url": "https://theirs.blob.core.windows.net/"},
             *("theirs", None, "https://theirs.blob.core.windows.net"),
         ),
@@ -61,6 +65,19 @@ async def test_a_storage_block_that_says_nothing_is_named() -> None:
         await load_settings({}, storage_credentials=name)
 
 
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({"account_url": "https://a.blob.core.windows.net", "client_id": "x"}, "sets client_id"),
+        ({"connection_string": "AccountName=a;SharedAccessSignature=sv=1"}, "has a SAS"),
+    ],
+)
+async def test_what_a_storage_block_has_that_a_run_cannot_use_is_refused(data: dict[str, str], named: str) -> None:
+    name = await save_storage_block(data)
+    with pytest.raises(BadInput, match=f"storage_credentials: the block {name} {named}"):
+        await load_settings({}, storage_credentials=name)
+
+
 @pytest.mark.parametrize("parameter", ["credentials", "storage_credentials"])
 async def test_a_missing_block_is_named_with_its_parameter(parameter: str) -> None:
     with pytest.raises(BadInput, match=f"^{parameter}: there is no .* block named nobodys"):
@@ -72,7 +89,7 @@ async def save_storage_block(data: dict[str, str]) -> str:
     name = f"storage-{uuid.uuid4().hex[:8]}"
     fields = {
         "type": "object",
-        "properties": {field: {"type": "string"} for field in ("connection_string", "account_url")},
+        "properties": {field: {"type": "string"} for field in ("connection_string", "account_url", "client_id")},
     }
     async with get_client() as api:
         slug = "azure-blob-storage-credentials"

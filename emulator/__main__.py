@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import binascii
 import contextlib
 import logging
 import os
@@ -84,7 +83,7 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
     key = os.environ.get("EMULATOR_KEY") or DEVELOPMENT_KEY
     try:
         base64.b64decode(key, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character that is not ASCII
         raise UnusableSettings("EMULATOR_KEY is not base64") from None
     if not 0 < given.speed <= 1e6:
         raise UnusableSettings(f"--speed must be greater than 0 and at most 1000000, not {given.speed:g}")
@@ -97,7 +96,7 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
         raise UnusableSettings(f"cannot listen on {LOOPBACK}:{given.port}: {_why(error)}") from None
     scheme = "https" if certificate else "http"
     return listener, Settings(
-        given.root.absolute(),
+        given.root.resolve(),
         f"{scheme}://{LOOPBACK}:{listener.getsockname()[1]}",
         account=given.account,
         key=key,

@@ -86,7 +86,7 @@ class Gate:
                 "%s %s %s %s %.0f ms",
                 account.name if account else "-",
                 scope["method"],
-                scope["path"],
+                _path(scope),
                 status,
                 elapsed,
             )
@@ -112,9 +112,7 @@ class Gate:
         if fault is None:
             await self._app(scope, receive, send)
             return
-        self._service.log.warning(
-            "%s %s %s: %s, on request", account.name, scope["method"], scope["path"], fault.action
-        )
+        self._service.log.warning("%s %s %s: %s, on request", account.name, scope["method"], _path(scope), fault.action)
         await faults.commit(fault, self._app, str(Request(scope).base_url), scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
@@ -133,6 +131,11 @@ class Gate:
             query = parse_qs(scope["query_string"].decode("latin-1"))
             if not query.get("api-version"):
                 raise MissingRequiredQueryParameter(QueryParameterName="api-version")
+
+
+def _path(scope: Scope) -> str:
+    """The path as it was sent: decoded, a line break in it would begin a line of the log."""
+    return scope["raw_path"].split(b"?")[0].decode("ascii", "backslashreplace")
 
 
 def _standard_headers(scope: Scope) -> list[tuple[bytes, bytes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -55,7 +54,7 @@ def account_name(settings: Settings, scope: MutableMapping[str, Any]) -> str:
     _check_date(headers)
     try:
         sent = base64.b64decode(signature, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character that is not ASCII
         sent = b""
     key = base64.b64decode(settings.key)
     path = scope["raw_path"].split(b"?")[0].decode("latin-1")
@@ -72,7 +71,7 @@ def _check_date(headers: dict[str, str]) -> None:
     sent = headers.get("ocp-date") or headers.get("date")
     try:
         moment = parsedate_to_datetime(sent or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         raise AuthenticationFailed(
             AuthenticationErrorDetail="The ocp-date header must hold an RFC 1123 date."
         ) from None

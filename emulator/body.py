@@ -7,6 +7,7 @@ beside the annotations of its model. Numbers and booleans may come as strings, a
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -80,6 +81,7 @@ for _alike, _of in {
 }.items():
     REFUSED[_alike] = REFUSED[_of]
 
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _INERT = (None, False, "", [], {})  # asks for nothing
 
 
@@ -180,11 +182,13 @@ def _read_string(value: object, path: str) -> str:
         raise invalid(path, value, "must be a string")
     if "\0" in value:
         raise invalid(path, value, "must not contain a NUL character")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise invalid(path, value, "must not contain half of a surrogate pair")
     return value
 
 
 def _read_integer(value: object, path: str) -> int:
-    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)

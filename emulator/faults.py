@@ -85,6 +85,9 @@ def read(given: Any) -> Fault:
             raise invalid(name, value, "must be one of " + ", ".join(kinds) + ", of the right type")
     if given.get("action") not in ACTIONS:
         raise invalid("action", given.get("action"), "must be one of " + ", ".join(ACTIONS))
+    for name, least in (("count", 1), ("retryAfter", 0)):
+        if given.get(name, least) < least:
+            raise invalid(name, given[name], f"must be at least {least}")
     if given.get("status", 500) not in _STATUSES:
         raise invalid("status", given["status"], "must be one of " + ", ".join(map(str, _STATUSES)))
     if not 0 <= given.get("seconds", 1) <= _LONGEST_DELAY:

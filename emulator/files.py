@@ -24,28 +24,35 @@ def inside(root: Path, path: str) -> Path:
     """The file or directory that a path names below a root.
 
     Raises:
-        FileNotFound: when there is none, or the path (or a link on it) leads elsewhere.
+        FileNotFound: when there is none, the path (or a link on it) leads elsewhere, or it is a pipe or the like,
+            which nobody could read to its end.
     """
     found = root / path.replace("\\", "/").lstrip("/")
     try:
         resolved = found.resolve(strict=True)
     except (OSError, ValueError, RuntimeError):
         raise FileNotFound from None
-    if not resolved.is_relative_to(root.resolve()):
+    # Of the root itself no link is followed: a task can put one in its own directory's place.
+    if not resolved.is_relative_to(root) or not (resolved.is_file() or resolved.is_dir()):
         raise FileNotFound
     return resolved
 
 
+def legible(name: str) -> str:
+    """A file's name as text, though it may be no UTF-8 on the disk."""
+    return os.fsencode(name).decode(errors="replace")
+
+
 def listed(root: Path, url: str, *, recursive: bool) -> list[dict[str, Any]]:
-    """What is in a directory, as list items; links that lead out of it are left out."""
+    """What is in a directory, as list items; links that lead out of it, and pipes, are left out."""
     found = []
     for entry in _entries(root, recursive=recursive):
         name = entry.relative_to(root).as_posix()
         try:
             path = inside(root, name)
-            found.append(item(path, name, f"{url}/files/{quote(name)}"))
+            found.append(item(path, legible(name), f"{url}/files/{quote(os.fsencode(name))}"))
         except (FileNotFound, OSError):
-            continue  # gone meanwhile, or a link out of the directory
+            continue  # gone meanwhile, a pipe, or a link out of the directory
         if len(found) == _MOST_LISTED:
             break
     return sorted(found, key=lambda entry: entry["name"])

@@ -279,7 +279,8 @@ class Job:
         requeues = task.execution["requeueCount"]
         task.model.execution_info = BatchTaskExecutionInfo({"retryCount": 0, "requeueCount": requeues})
         task.model.node_info = None
-        self.enqueue(task)
+        if not task.unmet:
+            self.enqueue(task)
 
     def delete_task(self, task: Task) -> None:
         """Forget a task; one that runs is stopped, and its files go."""

@@ -337,6 +337,8 @@ class Node:
                 self.stop(task, ending)
             await preparation.stop(self)
         await self.emptied.wait()
+        if not self.up:
+            await preparation.end(self)
 
     def retained(self) -> float:
         """For how many more seconds files of completed tasks must be kept."""

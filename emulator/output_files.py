@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from azure.batch.models import BatchTaskFailureInfo, OutputFile, OutputFileBlobContainerDestination
 from azure.core.exceptions import AzureError
@@ -16,6 +18,7 @@ from azure.storage.blob.aio import ContainerClient
 from emulator import storage
 from emulator.clock import Clock
 from emulator.errors import MissingRequiredProperty, invalid
+from emulator.files import legible
 
 _WILDCARDS = frozenset("*?[")
 _HEADERS = {
@@ -74,29 +77,63 @@ async def upload(
     Patterns reach no further than `root`, the node's directory. What is done is told in `fileuploadout.txt`,
     what goes wrong in `fileuploaderr.txt` beside stdout.txt.
     """
-    told, failed = directory / "fileuploadout.txt", directory / "fileuploaderr.txt"
-    told.touch()
-    failed.touch()
+    wanted = [
+        (output_file.file_pattern, output_file.destination.container)
+        for output_file in output_files
+        if output_file.destination.container is not None and _wanted(output_file, succeeded=succeeded)
+    ]
+    try:
+        with _replaced(directory, "fileuploadout.txt") as told, _replaced(directory, "fileuploaderr.txt") as failed:
+            return await _upload(wanted, directory, root, environment, clock, told, failed)
+    except OSError:  # the task removed its directory, or put something else in its place
+        if not wanted:
+            return None
+        pattern, destination = wanted[0]
+        return _failure("FileUploadMiscError", pattern, _without_sas(destination.container_url))
+
+
+def _replaced(directory: Path, name: str) -> TextIO:
+    """A new file in the place of whatever the task put there: a link or a pipe is not to be written to."""
+    if directory.resolve() != directory:
+        raise NotADirectoryError(directory)
+    path = directory / name
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    return path.open("x")
+
+
+async def _upload(
+    wanted: Sequence[tuple[str, OutputFileBlobContainerDestination]],
+    directory: Path,
+    root: Path,
+    environment: Mapping[str, str],
+    clock: Clock,
+    told: TextIO,
+    failed: TextIO,
+) -> BatchTaskFailureInfo | None:
     failure = None
-    for output_file in output_files:
-        destination = output_file.destination.container
-        if destination is None or not _wanted(output_file, succeeded=succeeded):
-            continue
-        found = list(_matches(output_file.file_pattern, destination.path, directory / "wd", root, environment))
-        shown = destination.container_url.partition("?")[0]  # a SAS is a secret
-        _tell(told, f"{len(found)} files match {output_file.file_pattern!r}, for {shown}")
+    for pattern, destination in wanted:
+        found = list(_matches(pattern, destination.path, directory / "wd", root, environment))
+        shown = _without_sas(destination.container_url)
+        _tell(told, f"{len(found)} files match {pattern!r}, for {shown}")
         try:
             await _upload_all(found, destination, clock)
         except storage.Refused as refused:
             code = "FileUploadTimedOut" if refused.timed_out else _CODES.get(refused.status or 0, "FileUploadMiscError")
-            _tell(failed, f"{code}: {output_file.file_pattern!r} to {shown}: {refused}")
-            failure = failure or _failure(code, output_file.file_pattern, shown)
+            _tell(failed, f"{code}: {pattern!r} to {shown}: {refused}")
+            failure = failure or _failure(code, pattern, shown)
     return failure
 
 
-def _tell(path: Path, line: str) -> None:
-    with path.open("a") as file:
-        file.write(line + "\n")
+def _without_sas(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _tell(file: TextIO, line: str) -> None:
+    file.write(line + "\n")
+    file.flush()
 
 
 def _failure(code: str, pattern: str, url: str) -> BatchTaskFailureInfo:
@@ -118,10 +155,10 @@ async def _upload_all(
         setattr(settings, _HEADERS[_settings_name(header.name)], header.value)
     async with storage.container(destination.container_url, clock) as container:
         for path, name in found:
-            await _upload(container, path, name, settings)
+            await _upload_one(container, path, name, settings)
 
 
-async def _upload(container: ContainerClient, path: Path, name: str, settings: ContentSettings) -> None:
+async def _upload_one(container: ContainerClient, path: Path, name: str, settings: ContentSettings) -> None:
     try:
         with path.open("rb") as file:
             await container.upload_blob(name, file, overwrite=True, content_settings=settings)
@@ -152,7 +189,7 @@ def _matches(
     for found in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207 - see above
         path = Path(found)
         if path.is_file() and _inside(path, root):
-            name = os.path.relpath(path, base)
+            name = legible(os.path.relpath(path, base))
             yield path, f"{prefix.rstrip('/')}/{name}" if prefix else name
 
 

@@ -14,7 +14,7 @@ from azure.batch.models import (
 )
 
 from emulator import environment
-from emulator.attempt import Command, Outcome
+from emulator.attempt import Command, Outcome, ended
 from emulator.clock import read_duration
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Preparation:
             {"poolId": node.pool.id, "nodeId": node.id, "nodeUrl": node.model["url"]}
         )
         self.going_on: asyncio.Task[bool] | None = None
+        self.releasing: asyncio.Task[None] | None = None
         self.succeeded = False
 
     def _info(self, directory: Path) -> dict[str, Any]:
@@ -86,8 +87,11 @@ class Preparation:
         limit = min(read_duration(task["maxWallClockTime"]), LONGEST_RELEASE)
         info = self._info(directory)
         self.model["jobReleaseTaskExecutionInfo"] = info
-        outcome = await account.attempt(self._command(task, directory, limit))
-        _ended(info, outcome, account.clock.stamp())
+        outcome = Outcome(failure=ended("The node went away"))
+        try:
+            outcome = await account.attempt(self._command(task, directory, limit))
+        finally:
+            _ended(info, outcome, account.clock.stamp())
 
 
 def _ended(info: dict[str, Any], outcome: Outcome, now: str) -> None:
@@ -134,6 +138,18 @@ async def stop(node: Node) -> None:
     await asyncio.gather(*running, return_exceptions=True)
 
 
+async def end(node: Node) -> None:
+    """End the job release tasks that run on a node which goes down."""
+    running = [
+        found.releasing
+        for job in node.account.jobs
+        if (found := job.prepared.get(node)) is not None and found.releasing is not None
+    ]
+    for releasing in running:
+        releasing.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
 def forget(node: Node, *, rebooted: bool) -> None:
     """The node was started anew: jobs prepare there again, unless a reboot does not matter to them."""
     node.refused.clear()
@@ -156,4 +172,10 @@ async def release(job: Job) -> None:
         if found.going_on is not None and not found.going_on.done():
             found.going_on.cancel()
     if task is not None:
-        await asyncio.gather(*(found.release(task) for found in present if found.node.up))
+        releases: list[asyncio.Task[None]] = []
+        for found in present:
+            if found.node.up:
+                found.releasing = job.account.spawn(found.release(task))
+                releases.append(found.releasing)
+        # A release that ends with its node holds nobody up; what else goes wrong in one, `spawn` remembers.
+        await asyncio.gather(*releases, return_exceptions=True)

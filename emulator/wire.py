@@ -199,7 +199,7 @@ def _names(header: str, etag: str) -> bool:
 def _date(text: str) -> datetime:
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidHeaderValue(HeaderValue=text[:100]) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

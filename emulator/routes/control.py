@@ -56,7 +56,9 @@ async def settings(request: Request) -> Response:
         elif name == "taskCountsLag":
             account.faults.task_counts_lag = _number(name, value)
         elif name == "lowerCaseStatuses":
-            account.faults.lower_case_statuses = value is True
+            if not isinstance(value, bool):
+                raise invalid(name, value, "must be true or false")
+            account.faults.lower_case_statuses = value
         elif name in ("delays", "quotas"):
             kept = account.delays if name == "delays" else account.quotas
             _assign(kept, name, value)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 from azure.batch import BatchClient
 from azure.batch.models import BatchJobCreateOptions, BatchPoolInfo, BatchTaskCreateOptions
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential
@@ -122,8 +123,11 @@ def test_bearer_tokens_are_accepted_over_tls(tmp_path: Path) -> None:
         assert stop(emulator) == 0
 
 
-def test_what_an_emulator_that_was_killed_left_running_is_ended_by_the_next(tmp_path: Path) -> None:
-    emulator = start_emulator(tmp_path / "root", "--speed", "20")
+@pytest.mark.parametrize("place", [".", "link"])
+def test_what_an_emulator_that_was_killed_left_running_is_ended_by_the_next(tmp_path: Path, place: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    root = tmp_path / place / "root"
+    emulator = start_emulator(root, "--speed", "20")
     with emulator.client("devbatchaccount") as client:
         account = Account("devbatchaccount", client)
         account.pool()
@@ -139,7 +143,7 @@ def test_what_an_emulator_that_was_killed_left_running_is_ended_by_the_next(tmp_
     emulator.process.stdout.close()
     running = [Path(f"/proc/{pid}") for pid in pids.read_text().split()]
     assert all(path.exists() for path in running)
-    second = start_emulator(tmp_path / "root")
+    second = start_emulator(root)
     try:
         assert "ended 2 processes" in second.log.read_text() or "ended 3 processes" in second.log.read_text()
         until(lambda: not any(_lives(path) for path in running), "the processes are gone")

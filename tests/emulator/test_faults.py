@@ -106,10 +106,15 @@ def test_a_fault_that_makes_no_sense_is_refused(account: Account) -> None:
         {"action": "explode"},
         {"action": "answer", "status": 200},
         {"action": "drop", "count": "2"},
+        {"action": "drop", "count": 0},
+        {"action": "answer", "retryAfter": -1},
     ):
         with pytest.raises(HttpResponseError) as refused:
             account.control("POST", "/faults", wrong)
         assert refused.value.status_code == 400
+    with pytest.raises(HttpResponseError) as refused:
+        account.control("POST", "/settings", {"lowerCaseStatuses": "yes"})
+    assert refused.value.status_code == 400
 
 
 def test_a_reset_leaves_an_empty_account(account: Account) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,6 +244,32 @@ def test_a_job_is_prepared_once_on_a_node_and_released_at_its_end(account: Accou
     assert _log(account) == ["prepared", "released"]
     (after,) = account.client.list_job_preparation_and_release_task_status("job")
     assert after.job_release_task_execution_info.exit_code == 0
+
+
+@pytest.mark.parametrize("end", ["reboot", "remove"])
+def test_a_release_task_ends_with_its_node(account: Account, end: str, tmp_path: Path) -> None:
+    account.pool()
+    release = f"/bin/bash -c 'echo $$ > {tmp_path}/pid; sleep 60'"
+    account.job(jobPreparationTask={"commandLine": "/bin/true"}, jobReleaseTask={"commandLine": release})
+    account.task("task", "/bin/true")
+    account.completed("task")
+    terminating = account.client.begin_terminate_job("job", BECAUSE, polling_interval=0.1)
+    written = tmp_path / "pid"
+    pid = until(lambda: written.exists() and written.read_text().strip(), "the release task runs")
+    (node,) = account.client.list_nodes("pool")
+    if end == "reboot":
+        ending = account.client.begin_reboot_node(
+            "pool", node.id, models.BatchNodeRebootOptions(node_reboot_kind="requeue"), polling_interval=0
+        )
+    else:
+        options = {"nodeList": [node.id], "nodeDeallocationOption": "taskcompletion"}
+        ending = account.client.begin_remove_nodes("pool", options, polling_interval=0)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "its process is gone", 5)
+    ending.result()
+    terminating.result()
+    assert account.client.get_job("job").state == "completed"
+    (status,) = account.client.list_job_preparation_and_release_task_status("job")
+    assert status.job_release_task_execution_info.result == "failure"
 
 
 def test_a_task_is_preparing_while_its_job_is(account: Account) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,7 +92,18 @@ def test_a_request_without_a_version_is_refused(account: Account) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"[]", b'"x"', b'{"id": NaN}', b"\xff", b"[" * 100_000, b'{"id": 1}', b'{"id": "a\\u0000"}'],
+    [
+        b"{",
+        b"[]",
+        b'"x"',
+        b'{"id": NaN}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"id": 1}',
+        b'{"id": "a\\u0000"}',
+        b'{"taskSlotsPerNode": "+-5"}',
+        b'{"taskSlotsPerNode": "' + b"9" * 5000 + b'"}',
+    ],
 )
 def test_a_body_that_is_no_pool_is_refused(account: Account, content: bytes) -> None:
     request = HttpRequest("POST", "/pools", params=VERSION, content=content)
@@ -322,3 +335,52 @@ def test_a_nodes_files_are_listed_and_deleted(account: Account) -> None:
     recursive = {file.name for file in account.client.list_node_files("pool", node.id, recursive=True)}
     assert "startup/stdout.txt" in recursive
     assert "shared/a.txt" not in recursive
+
+
+@pytest.mark.parametrize("place", ["", "wd"])
+def test_a_link_in_the_place_of_a_tasks_directory_is_not_followed(account: Account, place: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    account.pool()
+    account.job()
+    directory = f"$AZ_BATCH_TASK_DIR/{place}".rstrip("/")
+    account.task("task", f"/bin/bash -c 'rm -r {directory} && ln -s {tmp_path} {directory}'")
+    assert account.completed("task").execution_info.exit_code == 0
+    with pytest.raises(ResourceNotFoundError) as refused:
+        b"".join(account.client.download_task_file("job", "task", f"{place}/secret.txt"))
+    _close(refused.value)
+    assert "secret.txt" not in [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
+
+
+def test_a_pipe_is_no_file(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/bash -c 'mkfifo pipe'")
+    account.completed("task")
+    with pytest.raises(ResourceNotFoundError) as refused:
+        b"".join(account.client.download_task_file("job", "task", "wd/pipe"))
+    _close(refused.value)
+    names = [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
+    assert names == ["stderr.txt", "stdout.txt", "wd"]
+
+
+def test_a_name_that_is_no_utf_8_is_listed(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/bash -c 'touch $(printf \"caf\\351\")'")
+    account.completed("task")
+    names = [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
+    assert names == ["stderr.txt", "stdout.txt", "wd", "wd/caf\ufffd"]
+
+
+def test_a_line_break_in_a_path_does_not_begin_a_line_of_the_log(emulator: Emulator) -> None:
+    assert httpx.get(f"{emulator.url}/pools%0aFORGED", params=VERSION).status_code == 403
+    until(lambda: "FORGED" in emulator.log.read_text(), "the request is in the log")
+    assert not any(line.startswith("FORGED") for line in emulator.log.read_text().splitlines())
+
+
+def test_headers_that_sign_nothing_are_refused(emulator: Emulator) -> None:
+    now = format_datetime(datetime.now(UTC), usegmt=True)
+    for date, signature in ((now, "\u00e9"), (f"Mon, 02 Jan {'9' * 20} 03:04:05 GMT", "x"), ("soon", "x")):
+        headers = httpx.Headers({"ocp-date": date, "Authorization": f"SharedKey someone:{signature}"}, encoding="utf-8")
+        answer = httpx.get(f"{emulator.url}/pools", params=VERSION, headers=headers)
+        assert _code(answer) == (403, "AuthenticationFailed"), (date, signature)

@@ -143,6 +143,21 @@ def test_a_reactivated_task_runs_again_and_frees_its_dependents(account: Account
         account.client.reactivate_task("job", "second-try")
 
 
+def test_a_reactivated_task_still_waits_for_the_tasks_it_depends_on(account: Account) -> None:
+    account.job(usesTaskDependencies=True)
+    account.task("first", "/bin/bash -c 'echo 1 > $AZ_BATCH_NODE_SHARED_DIR/first'")
+    account.task("second", "/bin/bash -c 'cat $AZ_BATCH_NODE_SHARED_DIR/first'", dependsOn={"taskIds": ["first"]})
+    account.client.terminate_task("job", "second")
+    account.client.reactivate_task("job", "second")
+    account.client.terminate_task("job", "first")
+    account.pool()
+    account.task("last", "/bin/true")
+    account.completed("last")
+    assert _states(account)["second"] == "active"
+    account.client.reactivate_task("job", "first")
+    assert account.completed("second").execution_info.exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("depends_on", "code"),
     [

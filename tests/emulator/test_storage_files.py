@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -121,6 +122,7 @@ def test_a_start_task_without_its_file_keeps_the_node_from_tasks(account: Accoun
         {"httpUrl": "http://127.0.0.1/x", "filePath": "a", "fileMode": "rwx"},
         {"httpUrl": "http://127.0.0.1/x", "storageContainerUrl": "http://127.0.0.1/x", "filePath": "a"},
         {"filePath": "a"},
+        {"httpUrl": "http://127.0.0.1/\ud800", "filePath": "a"},
     ],
 )
 def test_a_resource_file_that_makes_no_sense_is_refused(ready: Account, resource_file: dict[str, Any]) -> None:
@@ -220,6 +222,35 @@ def test_a_failed_upload_fails_a_good_task_without_a_retry(
     assert (info.exit_code, info.result, info.retry_count, info.failure_info.code) == (0, "failure", 0, code)
     assert code in ready.text("task", "fileuploaderr.txt")
     assert "sig=" not in ready.text("task", "fileuploaderr.txt") + str(info.failure_info)
+
+
+@pytest.mark.parametrize("link", ["ln -s {} ../fileuploadout.txt", "rm -r ../../task; ln -s {} ../../task"])
+def test_the_story_of_an_upload_is_not_written_through_a_link(
+    ready: Account, azurite: Azurite, link: str, tmp_path: Path
+) -> None:
+    url = azurite.sas(azurite.container(), write=True, create=True)
+    line = f"/bin/bash -c '{link.format(tmp_path / 'outside')}'"
+    ready.task("task", line, outputFiles=[_output(url, "*.csv")])
+    ready.completed("task")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_in_the_way_of_an_upload_is_no_obstacle(ready: Account, azurite: Azurite) -> None:
+    container = azurite.container()
+    url = azurite.sas(container, write=True, create=True)
+    line = "/bin/bash -c 'mkfifo ../fileuploadout.txt pipe; touch $(printf \"caf\\351\")'"
+    ready.task("task", line, outputFiles=[_output(url, "*")])
+    assert ready.completed("task").execution_info.result == "success"
+    assert list(container.list_blob_names()) == ["caf\ufffd"]
+    assert "1 files match" in ready.text("task", "fileuploadout.txt")
+
+
+def test_a_task_that_removed_its_directory_fails_for_its_upload(ready: Account, azurite: Azurite) -> None:
+    url = azurite.sas(azurite.container(), write=True, create=True)
+    ready.task("task", "/bin/bash -c 'rm -r ../../task'", outputFiles=[_output(url, "*")])
+    info = ready.completed("task").execution_info
+    assert (info.exit_code, info.failure_info.code) == (0, "FileUploadMiscError")
+    assert "sig=" not in str(info.failure_info)
 
 
 def test_an_exit_code_matters_more_than_a_failed_upload(account: Account, azurite: Azurite) -> None:

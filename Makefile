@@ -52,12 +52,14 @@ format: $(ready)  ## format the code and mend what lint can mend
 
 setup: $(ready) $(azurite)
 
+# The lock holds everything, so pip need not resolve; where it does, it takes `sqlalchemy[asyncio]` for unpinned.
 $(ready): requirements.lock
 	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "topn needs Python 3.11 or newer with venv (Debian: apt install python3-venv); '$(PYTHON)' is not: set PYTHON=..." >&2; exit 1; }
 	@echo "Installing the Python packages of requirements.lock into $(venv) ..."
 	@$(PYTHON) -m venv $(venv)
-	@$(venv)/bin/pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
+	@$(venv)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
+	@$(venv)/bin/pip check
 	@touch $@
 
 # Node comes from a wheel, so that none need be on PATH. Its npm trusts the machine's certificates.
@@ -71,7 +73,7 @@ $(azurite): deployments/azurite/package-lock.json $(ready)
 
 lock: $(ready)  ## resolve the direct dependencies of pyproject.toml anew
 	@$(python) -m venv .local/lock && .local/lock/bin/pip install --quiet uv
-	UV_SYSTEM_CERTS=1 .local/lock/bin/uv pip compile --quiet --upgrade --no-strip-extras --universal --python-version 3.11 --generate-hashes \
+	UV_SYSTEM_CERTS=1 .local/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-package topn --no-annotate --no-header requirements.in -o requirements.lock >/dev/null
 
 clean:  ## remove results and the local state (not the installed packages)

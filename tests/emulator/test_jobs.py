@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,100 +217,6 @@ def test_a_job_id_is_taken_however_it_is_capitalised(account: Account) -> None:
     assert account.client.get_job("joB").id == "Job"
 
 
-PREPARED: dict[str, Any] = {
-    "jobPreparationTask": {"commandLine": "/bin/bash -c 'echo prepared >> $AZ_BATCH_NODE_SHARED_DIR/log'"},
-    "jobReleaseTask": {"commandLine": "/bin/bash -c 'echo released >> $AZ_BATCH_NODE_SHARED_DIR/log'"},
-}
-
-
-def _log(account: Account) -> list[str]:
-    (node,) = account.client.list_nodes("pool")
-    return b"".join(account.client.download_node_file("pool", node.id, "shared/log")).decode().split()
-
-
-def test_a_job_is_prepared_once_on_a_node_and_released_at_its_end(account: Account) -> None:
-    account.pool(taskSlotsPerNode=2)
-    account.job(**PREPARED)
-    for number in range(3):
-        account.task(f"task{number}", "/bin/bash -c 'cat $AZ_BATCH_NODE_SHARED_DIR/log'")
-    for number in range(3):
-        account.completed(f"task{number}")
-        assert account.text(f"task{number}") == "prepared\n"
-    (before,) = account.client.list_job_preparation_and_release_task_status("job")
-    assert before.job_preparation_task_execution_info.result == "success"
-    assert before.job_release_task_execution_info is None
-    account.client.begin_terminate_job("job", BECAUSE, polling_interval=0).result()
-    assert _log(account) == ["prepared", "released"]
-    (after,) = account.client.list_job_preparation_and_release_task_status("job")
-    assert after.job_release_task_execution_info.exit_code == 0
-
-
-@pytest.mark.parametrize("end", ["reboot", "remove"])
-def test_a_release_task_ends_with_its_node(account: Account, end: str, tmp_path: Path) -> None:
-    account.pool()
-    release = f"/bin/bash -c 'echo $$ > {tmp_path}/pid; sleep 60'"
-    account.job(jobPreparationTask={"commandLine": "/bin/true"}, jobReleaseTask={"commandLine": release})
-    account.task("task", "/bin/true")
-    account.completed("task")
-    terminating = account.client.begin_terminate_job("job", BECAUSE, polling_interval=0.1)
-    written = tmp_path / "pid"
-    pid = until(lambda: written.exists() and written.read_text().strip(), "the release task runs")
-    (node,) = account.client.list_nodes("pool")
-    if end == "reboot":
-        ending = account.client.begin_reboot_node(
-            "pool", node.id, models.BatchNodeRebootOptions(node_reboot_kind="requeue"), polling_interval=0
-        )
-    else:
-        options = {"nodeList": [node.id], "nodeDeallocationOption": "taskcompletion"}
-        ending = account.client.begin_remove_nodes("pool", options, polling_interval=0)
-    until(lambda: not Path(f"/proc/{pid}").exists(), "its process is gone", 5)
-    ending.result()
-    terminating.result()
-    assert account.client.get_job("job").state == "completed"
-    (status,) = account.client.list_job_preparation_and_release_task_status("job")
-    assert status.job_release_task_execution_info.result == "failure"
-
-
-def test_a_task_is_preparing_while_its_job_is(account: Account) -> None:
-    account.pool()
-    account.job(jobPreparationTask={"commandLine": "sleep 1"})
-    account.task("task", "/bin/true")
-    assert account.task_becomes("preparing", "task").node_info is not None
-    assert account.client.get_job_task_counts("job").task_counts.running == 1
-    account.completed("task")
-
-
-def test_a_job_that_cannot_be_prepared_leaves_its_tasks_waiting(account: Account) -> None:
-    account.pool()
-    account.job(jobPreparationTask={"commandLine": "/bin/false", "constraints": {"maxTaskRetryCount": 1}})
-    account.task("task", "/bin/true")
-
-    def failed() -> bool:
-        statuses = list(account.client.list_job_preparation_and_release_task_status("job"))
-        return bool(statuses) and statuses[0].job_preparation_task_execution_info.result == "failure"
-
-    until(failed, "the preparation has failed")
-    task = account.task_becomes("active", "task")
-    assert (task.execution_info.requeue_count, task.execution_info.retry_count) == (0, 0)
-    (status,) = account.client.list_job_preparation_and_release_task_status("job")
-    assert status.job_preparation_task_execution_info.retry_count == 1
-    # Other jobs may use the node.
-    account.job("other")
-    account.task("task", "/bin/true", "other")
-    account.completed("task", "other")
-
-
-def test_a_release_task_needs_a_preparation_task(account: Account) -> None:
-    with pytest.raises(ResourceExistsError, match="JobPreparationTaskNotSpecified"):
-        account.job(jobReleaseTask={"commandLine": "/bin/true"})
-
-
-def test_an_id_of_a_preparation_task_is_taken(account: Account) -> None:
-    account.job(**PREPARED)
-    with pytest.raises(ResourceExistsError, match="TaskIdSameAsJobPreparationTask"):
-        account.task("jobpreparation", "/bin/true")
-
-
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_job_can_have_a_pool_of_its_own(account: Account, keep: bool) -> None:
     account.client.create_job(
@@ -460,21 +365,6 @@ def test_a_deleted_task_that_waited_for_another_never_runs(account: Account) -> 
     account.task("first", "/bin/true")
     account.completed("first")
     assert [task.id for task in account.client.list_tasks("job")] == ["first"]
-
-
-@pytest.mark.parametrize(("again", "log"), [(True, ["prepared", "prepared"]), (False, ["prepared"])])
-def test_a_rebooted_node_is_prepared_again_if_the_job_wants_it(account: Account, again: bool, log: list[str]) -> None:
-    account.pool()
-    preparation = {**PREPARED["jobPreparationTask"], "rerunOnNodeRebootAfterSuccess": again}
-    account.job(jobPreparationTask=preparation)
-    account.task("first", "/bin/true")
-    account.completed("first")
-    (node,) = account.client.list_nodes("pool")
-    reboot = models.BatchNodeRebootOptions(node_reboot_kind="requeue")
-    account.client.begin_reboot_node("pool", node.id, reboot, polling_interval=0).result()
-    account.task("second", "/bin/true")
-    account.completed("second")
-    assert _log(account) == log
 
 
 def test_a_task_has_as_many_retries_as_its_job_says(account: Account) -> None:

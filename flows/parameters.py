@@ -21,17 +21,7 @@ LONGEST_TIMEOUT_MINUTES = 6 * 24 * 60
 class Parameters(BaseModel):
     """What to count, on which nodes, and what to keep afterwards."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        # As `_some_node` below has it, for Prefect's API, which refuses it before a run exists.
-        json_schema_extra={
-            "not": {
-                "required": ["nodes"],
-                "properties": {"nodes": {"const": 0}, "spot_nodes": {"const": 0}, "pool_id": {"type": "null"}},
-            }
-        },
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: list[str] = Field(
         default=SAMPLE_INPUTS,

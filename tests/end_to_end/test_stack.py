@@ -103,7 +103,7 @@ async def test_a_second_nightly_run_at_the_same_time_is_refused_not_queued(stack
 async def test_parameters_out_of_range_are_refused_before_a_run_exists(stack_up: LocalStack) -> None:
     async with PrefectClient(stack_up.api) as api:
         before = {run.id for run in await api.read_flow_runs()}
-        for parameters in ({"words": 0}, {"wrods": 3}, {"nodes": 0}, {"run_key": "latest"}):
+        for parameters in ({"words": 0}, {"wrods": 3}, {"run_key": "latest"}):
             done = stack_up.prefect(
                 "deployment", "run", "topn/adhoc", "--param", f"parameters={json.dumps(parameters)}"
             )

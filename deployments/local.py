@@ -75,6 +75,8 @@ def _prefect_settings() -> dict[str, str]:
     Not the stack's: two servers on one database would be in each other's way.
     """
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    # Read when Prefect is imported: its own server starts slowly the first time, and 20 s is its default patience.
+    quiet["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
     if "PREFECT_API_URL" in os.environ or "PREFECT_HOME" in os.environ:
         return quiet
     return {"PREFECT_HOME": str(STATE / "prefect-run"), **quiet}

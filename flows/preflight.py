@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from flows.parameters import Parameters
+from tasks.application import read_application
 from tasks.clients import Clients, check_reachable
 from tasks.outputs import check_outputs
 from tasks.plan import Plan, make_plan
@@ -18,7 +20,8 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
     """
     check_outputs(Path(parameters.outputs))
     await check_reachable(clients)
-    plan = await make_plan(parameters.inputs, parameters.words, clients.blobs)
+    application = await asyncio.to_thread(read_application, clients.settings.batch_endpoint)
+    plan = await make_plan(parameters.inputs, parameters.words, application, clients.blobs)
     if parameters.pool_id:
         await check_pool(clients, parameters.pool_id)
     else:

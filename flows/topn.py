@@ -94,12 +94,13 @@ async def count(
     timeout = timedelta(minutes=parameters.timeout_minutes)
     sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
     await containers.create_containers(clients, run)
-    await inputs.upload_script(clients, run, plan.script)
+    await inputs.upload_application(clients, run, plan.application)
     await inputs.upload_inputs(clients, run, plan.files)
     if not parameters.pool_id:
         await pool.create_pool(
             clients,
             run,
+            plan.application,
             image=parameters.image,
             vm_size=parameters.vm_size,
             nodes=parameters.nodes,
@@ -112,7 +113,7 @@ async def count(
         clients,
         run,
         plan,
-        script_on_node=not parameters.pool_id,
+        staged=not parameters.pool_id,
         delay_seconds=parameters.delay_seconds,
         lifetime=sas_lifetime,
     )

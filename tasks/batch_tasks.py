@@ -8,11 +8,12 @@ from datetime import timedelta
 from azure.batch.models import BatchTaskCreateOptions, BatchTaskGroup, EnvironmentSetting, ResourceFile
 from prefect import get_run_logger, task
 
+from tasks.application import TRAVELLED, resource_file
 from tasks.clients import Clients
 from tasks.errors import RunFailed, TryAgain
 from tasks.inputs import blob_of
 from tasks.plan import InputFile, Plan
-from tasks.pool import SCRIPT, SCRIPT_ON_NODE, in_shell
+from tasks.pool import in_shell
 from tasks.retries import STEP
 from tasks.run import Run
 
@@ -22,12 +23,12 @@ INPUT_ON_NODE = "input.txt"  # in the task's working directory, whatever the fil
 
 @task(name="batch tasks", **STEP)
 async def add_batch_tasks(
-    clients: Clients, run: Run, plan: Plan, *, script_on_node: bool, delay_seconds: float, lifetime: timedelta
+    clients: Clients, run: Run, plan: Plan, *, staged: bool, delay_seconds: float, lifetime: timedelta
 ) -> None:
     """Add one Batch task per file to the run's job, in collections of a hundred.
 
     Args:
-        script_on_node: the pool's start task has staged the script; else it travels with each task.
+        staged: the pool's start task has staged the application; else it travels with each task.
         lifetime: of the SAS that the tasks get; they may wait and run as long.
 
     Raises RunFailed when Batch takes a task for wrong.
@@ -38,21 +39,18 @@ async def add_batch_tasks(
         EnvironmentSetting(name="TOPN_BLOB_ENDPOINT", value=clients.settings.blob_endpoint),
         EnvironmentSetting(name="TOPN_OUTPUT_SAS", value=output_sas),
     ]
-    script = []
-    if not script_on_node:
-        url = await clients.blob_read_url(run.application_container, SCRIPT, lifetime)
-        script = [ResourceFile(http_url=url, file_path=SCRIPT)]
+    application = [] if staged else [await resource_file(clients, run, lifetime)]
     for start in range(0, len(plan.files), COLLECTION):
         batch_tasks = [
             BatchTaskCreateOptions(
                 id=file.batch_task_id,
                 display_name=file.name[:1024],
-                command_line=command_line(run, plan, file, script_on_node=script_on_node, delay_seconds=delay_seconds),
+                command_line=command_line(run, plan, file, staged=staged, delay_seconds=delay_seconds),
                 resource_files=[
                     ResourceFile(
                         http_url=await clients.blob_read_url(*blob_of(run, file), lifetime), file_path=INPUT_ON_NODE
                     ),
-                    *script,
+                    *application,
                 ],
                 environment_settings=environment,
             )
@@ -61,12 +59,12 @@ async def add_batch_tasks(
         await _add(clients, run.job_id, batch_tasks)
 
 
-def command_line(run: Run, plan: Plan, file: InputFile, *, script_on_node: bool, delay_seconds: float) -> str:
+def command_line(run: Run, plan: Plan, file: InputFile, *, staged: bool, delay_seconds: float) -> str:
     """What Batch runs on the node: no file name and no SAS is in it, so a shell has nothing to misread."""
-    script = f'"{SCRIPT_ON_NODE}"' if script_on_node else SCRIPT
+    folder = plan.application.staged if staged else TRAVELLED
     delay = f" --delay-seconds {delay_seconds:g}" if delay_seconds else ""
     return in_shell(
-        f"set -e; python3 {script} {INPUT_ON_NODE} --words {plan.num_words} --key {file.key}"
+        f'set -e; python3 "{folder}/top_words.py" {INPUT_ON_NODE} --words {plan.num_words} --key {file.key}'
         f" --output-container {run.output_container}{delay}"
     )
 

@@ -65,15 +65,23 @@ class Clients:
         )
         return f"{self.blobs.get_blob_client(container, blob).url}?{sas}"
 
+    async def container_read_url(self, container: str, lifetime: timedelta) -> str:
+        """The URL of this one container with a SAS that reads and lists its blobs, for `lifetime` from now."""
+        sas = await self._container_sas(container, ContainerSasPermissions(read=True, list=True), lifetime)
+        return f"{self.blobs.get_container_client(container).url}?{sas}"
+
     async def container_write_sas(self, container: str, lifetime: timedelta) -> str:
         """A SAS that creates and writes blobs in this one container, for `lifetime` from now."""
+        return await self._container_sas(container, ContainerSasPermissions(create=True, write=True), lifetime)
+
+    async def _container_sas(self, container: str, permission: ContainerSasPermissions, lifetime: timedelta) -> str:
         expiry = datetime.now(UTC) + lifetime
         return generate_container_sas(
             self.settings.storage_account,
             container,
             account_key=self.settings.storage_key,
             user_delegation_key=await self._user_delegation_key(expiry),
-            permission=ContainerSasPermissions(create=True, write=True),
+            permission=permission,
             expiry=expiry,
             protocol=self._protocol,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
@@ -81,7 +82,7 @@ def estimate(
     if price_per_hour is not None or spot_price_per_hour is not None:
         rate = nodes * (price_per_hour or 0) + spot_nodes * (spot_price_per_hour or 0)
         cost = (hours[0] * rate, hours[1] * rate)
-    uploads = len({file.key for file in plan.files if isinstance(file.place, type(plan.script))})
+    uploads = len({file.key for file in plan.files if isinstance(file.place, Path)})
     own_pool = f"its own: {nodes} {vm_size}" + (f" and {spot_nodes} spot" if spot_nodes else "")
     return Estimate(
         files=files,
@@ -99,7 +100,7 @@ def estimate(
             spot_cores=0 if pool_id else spot_nodes * cores(vm_size),
         ),
         batch_calls=12 + -(-files // 100) + int(seconds[1] * 1.5),
-        # Containers and script; the node's fetch and two uploads, and two downloads, per file.
+        # Containers and application; the node's fetch and two uploads, and two downloads, per file.
         storage_calls=12 + uploads + 5 * files,
         node_hours=(hours[0] * all_nodes, hours[1] * all_nodes),
         cost=cost,

@@ -1,4 +1,4 @@
-"""Step 2: the node task's script and the input files, uploaded."""
+"""Step 2: the application files and the input files, uploaded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
+from tasks.application import TRAVELLED, Application
 from tasks.clients import Clients
 from tasks.concurrency import for_each
 from tasks.errors import RunFailed
@@ -19,11 +20,13 @@ from tasks.run import Run
 AT_ONCE = 16  # uploads; each holds one block in memory
 
 
-@task(name="upload script", **STEP)
-async def upload_script(clients: Clients, run: Run, script: Path) -> None:
-    """Upload the node task's script into the application container."""
-    get_run_logger().info("Uploading file %s to container [%s]...", script.name, run.application_container)
-    await _upload(clients, run.application_container, script.name, script)
+@task(name="upload application", **STEP)
+async def upload_application(clients: Clients, run: Run, application: Application) -> None:
+    """Upload the application files into the application container."""
+    container = clients.blobs.get_container_client(run.application_container)
+    for name, content in application.files.items():
+        get_run_logger().info("Uploading file %s to container [%s]...", name, run.application_container)
+        await container.upload_blob(f"{TRAVELLED}/{name}", content, overwrite=True)
 
 
 @task(name="upload inputs", **STEP)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from azure.storage.blob.aio import BlobServiceClient
 
+from tasks.application import Application
 from tasks.files import Blob, Source, find_sources, relative_names
 
-NODE_TASK = Path(__file__).parent.parent / "node_task" / "top_words.py"
 FORMAT = 1  # of the node task's JSON result; a new one makes new keys
 
 
@@ -33,9 +33,9 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """The node task's script and the files that it will count, in the order given."""
+    """The application and the files that it will count, in the order given."""
 
-    script: Path
+    application: Application
     num_words: int
     files: tuple[InputFile, ...]
 
@@ -45,30 +45,29 @@ class Plan:
         return sum(file.size_bytes for file in self.files)
 
 
-async def make_plan(inputs: Sequence[str], num_words: int, blobs: BlobServiceClient) -> Plan:
+async def make_plan(inputs: Sequence[str], num_words: int, application: Application, blobs: BlobServiceClient) -> Plan:
     """Find the inputs, name and key them. Raises BadInput naming the input at fault."""
     sources = await find_sources(inputs, blobs)
-    return await asyncio.to_thread(name_files, sources, num_words)
+    return await asyncio.to_thread(name_files, sources, num_words, application)
 
 
-def name_files(sources: Sequence[Source], num_words: int) -> Plan:
+def name_files(sources: Sequence[Source], num_words: int, application: Application) -> Plan:
     """The plan for these sources. Raises BadInput when two would have one name."""
-    script_digest = hashlib.sha256(NODE_TASK.read_bytes()).hexdigest()
     names = relative_names([source.parts for source in sources])
     files = []
     for source, name in zip(sources, names, strict=True):
-        key = result_key(source.content, script_digest, num_words)
+        key = result_key(source.content, application.sha256, num_words)
         files.append(InputFile(source.place, name, source.size_bytes, key, batch_task_id(name, key)))
-    return Plan(NODE_TASK, num_words, tuple(files))
+    return Plan(application, num_words, tuple(files))
 
 
-def result_key(content: str, script_sha256: str, num_words: int) -> str:
+def result_key(content: str, application_sha256: str, num_words: int) -> str:
     """What was counted and how: the same key, the same result.
 
     Args:
         content: the SHA-256 of a file; of a blob its account, container, name and ETag.
     """
-    counted = f"{content}\n{script_sha256}\nwords={num_words}\nformat={FORMAT}"
+    counted = f"{content}\n{application_sha256}\nwords={num_words}\nformat={FORMAT}"
     return hashlib.sha256(counted.encode()).hexdigest()[:40]
 
 

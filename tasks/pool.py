@@ -14,29 +14,31 @@ from azure.batch.models import (
     ElevationLevel,
     ImageVerificationType,
     OSType,
-    ResourceFile,
     UserIdentity,
     VirtualMachineConfiguration,
 )
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from prefect import get_run_logger, task
 
+from tasks.application import TRAVELLED, Application, resource_file
 from tasks.clients import Clients
 from tasks.errors import BadInput, RunFailed, error_code
-from tasks.plan import NODE_TASK
 from tasks.retries import STEP
 from tasks.run import Run
 
-SCRIPT = NODE_TASK.name
-SCRIPT_ON_NODE = f"$AZ_BATCH_NODE_SHARED_DIR/{SCRIPT}"
-
-# Tasks run as an unprivileged user, and a resource file of an elevated start task belongs to root with mode 0770.
-START_TASK = (
-    "set -e; "
+CHECK_PYTHON = (
     "python3 -c 'import sys; sys.version_info >= (3, 10) or "
-    'sys.exit("topn needs Python 3.10 or newer on the node; this image has " + sys.version.split()[0])\'; '
-    f'cp {SCRIPT} "{SCRIPT_ON_NODE}"; chmod 0755 "{SCRIPT_ON_NODE}"'
+    'sys.exit("topn needs Python 3.10 or newer on the node; this image has " + sys.version.split()[0])\''
 )
+
+
+def start_command(application: Application) -> str:
+    """What a start task does: check Python, and stage the application where all tasks may read and run it.
+
+    Tasks run as an unprivileged user, and a resource file of an elevated start task belongs to root with mode 0770.
+    """
+    folder = f'"{application.staged}"'
+    return f"set -e; {CHECK_PYTHON}; mkdir -p {folder}; cp {TRAVELLED}/* {folder}; chmod -R 0755 {folder}"
 
 
 def in_shell(commands: str) -> str:
@@ -48,6 +50,7 @@ def in_shell(commands: str) -> str:
 async def create_pool(
     clients: Clients,
     run: Run,
+    application: Application,
     *,
     image: str,
     vm_size: str,
@@ -56,13 +59,13 @@ async def create_pool(
     task_slots: int,
     lifetime: timedelta,
 ) -> None:
-    """Create the run's pool, whose start task checks Python and stages the script that step 2 uploaded.
+    """Create the run's pool, whose start task checks Python and stages the application that step 2 uploaded.
 
     Args:
         image: "publisher:offer:sku".
         spot_nodes: cheaper, and Azure may take them away; their tasks then run elsewhere.
         task_slots: Batch tasks at once on each node.
-        lifetime: how long nodes may start; the script's SAS lives as long.
+        lifetime: how long nodes may start; the application's SAS lives as long.
 
     Raises:
         BadInput: Batch lists no verified image of that name.
@@ -70,7 +73,6 @@ async def create_pool(
     """
     get_run_logger().info("Creating pool [%s]...", run.pool_id)
     chosen = await find_image(clients, image)
-    script_url = await clients.blob_read_url(run.application_container, SCRIPT, lifetime)
     pool = BatchPoolCreateOptions(
         id=run.pool_id,
         vm_size=vm_size,
@@ -81,8 +83,8 @@ async def create_pool(
             image_reference=chosen.image_reference, node_agent_sku_id=chosen.node_agent_sku_id
         ),
         start_task=BatchStartTask(
-            command_line=in_shell(START_TASK),
-            resource_files=[ResourceFile(http_url=script_url, file_path=SCRIPT)],
+            command_line=in_shell(start_command(application)),
+            resource_files=[await resource_file(clients, run, lifetime)],
             user_identity=UserIdentity(
                 auto_user=AutoUserSpecification(scope=AutoUserScope.POOL, elevation_level=ElevationLevel.ADMIN)
             ),

@@ -26,7 +26,7 @@ class Run:
 
     @property
     def application_container(self) -> str:
-        """Holds the node task's script."""
+        """Holds the application files."""
         return f"topn-{self.key}-application"
 
     @property

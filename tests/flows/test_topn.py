@@ -93,7 +93,7 @@ async def test_prefect_shows_each_step_and_each_file_and_keeps_the_table(tmp_pat
     state = await topn(Parameters(inputs=[str(ROOT / "data/taskdata1.txt")], outputs=str(tmp_path)), return_state=True)  # pyright: ignore[reportGeneralTypeIssues]
     flow_run_id = state.state_details.flow_run_id
     steps = {
-        *("plan", "containers", "upload script", "upload inputs", "pool", "job", "batch tasks", "monitor"),
+        *("plan", "containers", "upload application", "upload inputs", "pool", "job", "batch tasks", "monitor"),
         *(
             "results",
             "results tables",
@@ -185,9 +185,13 @@ async def test_nothing_secret_is_on_a_command_line_and_each_sas_may_do_one_thing
     assert task.command_line.startswith("/bin/bash -c 'set -e; ")
     assert "sig=" not in task.command_line
     assert task.resource_files is not None
-    for resource_file in (*task.resource_files, *pool.start_task.resource_files):
-        sas = parse_qs(urlsplit(str(resource_file.http_url)).query)
-        assert (sas["sr"], sas["sp"]) == (["b"], ["r"])
+    (input,), (application,) = task.resource_files, pool.start_task.resource_files
+    sas = parse_qs(urlsplit(str(input.http_url)).query)
+    assert (sas["sr"], sas["sp"]) == (["b"], ["r"])
+    assert application.storage_container_url is not None
+    assert urlsplit(application.storage_container_url).path.endswith("/topn-secrets-application")
+    sas = parse_qs(urlsplit(application.storage_container_url).query)
+    assert (sas["sr"], sas["sp"]) == (["c"], ["rl"])
     environment = {setting.name: setting.value for setting in task.environment_settings or []}
     sas = parse_qs(str(environment["TOPN_OUTPUT_SAS"]))
     assert (sas["sr"], sas["sp"]) == (["c"], ["cw"])

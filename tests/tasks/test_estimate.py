@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.application import Application
 from tasks.estimate import estimate
 from tasks.files import Blob
 from tasks.plan import InputFile, Plan
 
 PLAN = Plan(
-    Path("top_words.py"),
+    Application({}, "0"),
     3,
     (
         InputFile(Path("a"), "a", 100, "k1", "t1"),

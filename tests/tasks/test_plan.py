@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
+from tasks.application import Application
 from tasks.errors import BadInput
 from tasks.files import relative_names
 from tasks.plan import Plan, make_plan
 
 
-def plan(*inputs: str | Path, words: int = 3) -> Plan:
+def plan(*inputs: str | Path, words: int = 3, application: str = "0") -> Plan:
     # Never asked: these inputs are local.
     blobs = BlobServiceClient("http://127.0.0.1:1/nobody")
-    return asyncio.run(make_plan([str(one) for one in inputs], words, blobs))
+    return asyncio.run(make_plan([str(one) for one in inputs], words, Application({}, application), blobs))
 
 
 def names(*inputs: str | Path) -> list[str]:
@@ -66,16 +67,17 @@ def test_two_files_cannot_have_one_name() -> None:
         relative_names([("/", "t", "x\\xff"), ("/", "t", "x\\xff")])
 
 
-def test_the_key_changes_with_the_content_and_the_number_of_words_only(texts: Path) -> None:
-    def key(name: str, content: str, words: int) -> str:
+def test_the_key_changes_with_the_content_the_number_of_words_and_the_application_only(texts: Path) -> None:
+    def key(name: str, content: str, words: int, application: str = "0") -> str:
         (texts / name).write_text(content)
-        return plan(texts / name, words=words).files[0].key
+        return plan(texts / name, words=words, application=application).files[0].key
 
     first = key("a", "one", 3)
     assert re.fullmatch("[0-9a-f]{40}", first)
     assert key("b", "one", 3) == first
     assert key("a", "two", 3) != first
     assert key("a", "one", 4) != first
+    assert key("a", "one", 3, "1") != first
 
 
 @pytest.mark.parametrize(

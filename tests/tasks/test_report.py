@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from tasks.application import Application
 from tasks.overall import OverallWords
 from tasks.plan import Plan
 from tasks.report import write_report
@@ -19,7 +18,7 @@ def report_of(words: list[tuple[str, int]], failed: list[FailedFile]) -> str:
     )
     overall = OverallWords(words=words, exact=True, largest_error=0)
     results = Results(run_key="odd", num_words=3, files=[counted], failed=failed, overall=overall)
-    return write_report(Run("odd", "owner"), Plan(Path("script"), 3, ()), Counted(results, []), None, [])
+    return write_report(Run("odd", "owner"), Plan(Application({}, "0"), 3, ()), Counted(results, []), None, [])
 
 
 def test_names_and_words_are_escaped_as_prefects_renderer_understands_it() -> None:

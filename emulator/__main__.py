@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from emulator.app import application
+from emulator.auth import ACCOUNT_NAME
 from emulator.faults import Protocol
 from emulator.service import Service, UnusableRoot
 from emulator.settings import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY, Settings
@@ -87,6 +88,8 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
         raise UnusableSettings("EMULATOR_KEY is not base64") from None
     if not 0 < given.speed <= 1e6:
         raise UnusableSettings(f"--speed must be greater than 0 and at most 1000000, not {given.speed:g}")
+    if not ACCOUNT_NAME.fullmatch(given.account):
+        raise UnusableSettings(f"--account must be 3 to 24 lower-case letters and digits, not {given.account}")
     certificate = _certificate(given.cert, given.key)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

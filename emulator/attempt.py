@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +12,7 @@ from pathlib import Path
 from azure.batch.models import BatchTaskFailureInfo, OutputFile, ResourceFile
 
 import emulator.output_files
-from emulator import resource_files
+from emulator import files, resource_files
 from emulator.clock import Clock
 from emulator.process import Processes
 from emulator.resource_files import ResourceFileError, Sources
@@ -112,9 +111,12 @@ def _not_laid_out(error: OSError) -> Outcome:
 
 
 def lay_out(directory: Path) -> None:
-    """A fresh task directory: `wd`, and empty stdout.txt and stderr.txt."""
-    if directory.exists():
-        shutil.rmtree(directory)
+    """A fresh task directory: `wd`, and empty stdout.txt and stderr.txt.
+
+    Raises:
+        OSError: when it cannot be made, or a task has put a link on the way to it.
+    """
+    files.remove_tree(directory)
     (directory / "wd").mkdir(parents=True)
     (directory / "stdout.txt").touch()
     (directory / "stderr.txt").touch()

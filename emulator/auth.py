@@ -28,7 +28,7 @@ _SIGNED_HEADERS = (
     "if-unmodified-since",
     "range",
 )
-_ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
+ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 _SKEW = timedelta(minutes=15)  # a signature older or newer than this is a replay or a wrong clock
 
 
@@ -49,7 +49,7 @@ def account_name(settings: Settings, scope: MutableMapping[str, Any]) -> str:
     if scheme != "SharedKey":
         raise AuthenticationFailed(AuthenticationErrorDetail="There is no SharedKey Authorization header.")
     name, _, signature = credential.strip().partition(":")
-    if not _ACCOUNT_NAME.fullmatch(name):
+    if not ACCOUNT_NAME.fullmatch(name):
         raise AuthenticationFailed(AuthenticationErrorDetail="An account name is 3 to 24 of a-z and 0-9.")
     _check_date(headers)
     try:

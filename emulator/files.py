@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import re
@@ -43,8 +44,8 @@ def legible(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def listed(root: Path, url: str, *, recursive: bool) -> list[dict[str, Any]]:
-    """What is in a directory, as list items; links that lead out of it, and pipes, are left out."""
+def listed(root: Path, url: str, *, recursive: bool, most: int = _MOST_LISTED) -> list[dict[str, Any]]:
+    """What is in a directory, as at most so many list items; links that lead out of it, and pipes, are left out."""
     found = []
     for entry in _entries(root, recursive=recursive):
         name = entry.relative_to(root).as_posix()
@@ -53,7 +54,7 @@ def listed(root: Path, url: str, *, recursive: bool) -> list[dict[str, Any]]:
             found.append(item(path, legible(name), f"{url}/files/{quote(os.fsencode(name))}"))
         except (FileNotFound, OSError):
             continue  # gone meanwhile, a pipe, or a link out of the directory
-        if len(found) == _MOST_LISTED:
+        if len(found) == most:
             break
     return sorted(found, key=lambda entry: entry["name"])
 
@@ -105,6 +106,24 @@ def byte_range(header: str | None, size: int) -> tuple[int, int]:
     if start >= stop and not start == size == 0:
         raise InvalidRange
     return start, stop
+
+
+def remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
+    """Remove what is at a path of the emulator's own; a task's link there, or on the way, is not followed.
+
+    Raises:
+        OSError: when it cannot be removed, or a link is on the way to it; unless errors are ignored.
+    """
+    try:
+        if path.parent.resolve() != path.parent:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=ignore_errors)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        if not ignore_errors:
+            raise
 
 
 def remove(path: Path, *, recursive: bool) -> None:

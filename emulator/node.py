@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from azure.batch.models import (
     BatchTaskState,
 )
 
-from emulator import environment, preparation
+from emulator import environment, files, preparation
 from emulator.attempt import Command, Outcome, exited, upload
 from emulator.clock import read_duration
 from emulator.job import DIRECTORY, Job
@@ -69,6 +68,7 @@ class Node:
         self.on_it: dict[Task, asyncio.Task[Outcome | None]] = {}
         self.emptied = asyncio.Event()
         self.emptied.set()
+        self.leaving = False  # it takes no more tasks, and goes when those on it have ended
         self.refused: set[Job] = set()  # the jobs whose preparation failed here
         self._keep_until = self.account.clock.now()
         self._life: asyncio.Task[None] | None = None
@@ -96,7 +96,7 @@ class Node:
     @property
     def open(self) -> bool:
         """Whether tasks may be given to it, when they fit."""
-        return self.up and self.model["schedulingState"] == "enabled"
+        return self.up and not self.leaving and self.model["schedulingState"] == "enabled"
 
     def enter(self, state: BatchNodeState) -> None:
         """Enter a state."""
@@ -320,11 +320,11 @@ class Node:
         """Remove the files of a task that is not running, unless a new one of its id has come."""
         if task.job.tasks.get(task.id) not in (None, task):
             return
-        shutil.rmtree(self.job_directory(task.job) / task.id, ignore_errors=True)
+        files.remove_tree(self.job_directory(task.job) / task.id, ignore_errors=True)
 
     def clear_job(self, job: Job) -> None:
         """Remove the files of all tasks of a job."""
-        shutil.rmtree(self.directory / "workitems" / job.id, ignore_errors=True)
+        files.remove_tree(self.directory / "workitems" / job.id, ignore_errors=True)
 
     # Leaving
 

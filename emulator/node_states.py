@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from typing import TYPE_CHECKING
 
 from azure.batch.models import BatchNodeState, SchedulingState
 
-from emulator import preparation
+from emulator import files, preparation
 from emulator.errors import (
     NodeAlreadyInTargetSchedulingState,
     NodeBeingCreated,
@@ -36,14 +35,15 @@ _WAITING = ("taskcompletion", "retaineddata")
 
 def leave(node: Node, option: str) -> asyncio.Task[None]:
     """Start leaving the pool; the tasks on the node fare as the deallocation option says."""
+    node.leaving = True
     if option not in _WAITING and node.state != "leavingpool":
         node.enter(_S.LEAVING_POOL)
+    node.pool.opened(node)
     return node.live(lambda: _leave(node, option))
 
 
 async def _leave(node: Node, option: str) -> None:
     if option in _WAITING:
-        set_scheduling(node, SchedulingState.DISABLED)
         await node.emptied.wait()
         if option == "retaineddata":
             await asyncio.sleep(node.retained())
@@ -51,8 +51,20 @@ async def _leave(node: Node, option: str) -> None:
             node.enter(_S.LEAVING_POOL)
     await node.empty(option, "its node was removed from the pool")
     await node.account.clock.delay(node.account.delays.leave)
-    shutil.rmtree(node.directory, ignore_errors=True)
+    files.remove_tree(node.directory, ignore_errors=True)
     node.pool.forget(node)
+
+
+def stay(node: Node) -> None:
+    """Take tasks again instead of leaving, if the node still waited for those on it."""
+    if node.leaving and node.up:
+        node.leaving = False
+        node.live(_as_it_is)
+        node.pool.opened(node)
+
+
+async def _as_it_is() -> None:
+    """Nothing happens to the node by itself."""
 
 
 def _must_be(node: Node, states: set[str]) -> None:
@@ -86,7 +98,7 @@ async def _again(node: Node, option: str, *, clean: bool) -> None:
     await node.empty(option, "its node was started anew")
     preparation.forget(node, rebooted=not clean)
     if clean:
-        shutil.rmtree(node.directory, ignore_errors=True)
+        files.remove_tree(node.directory, ignore_errors=True)
     node.model.errors = None
     await node.boot(node.account.delays.reboot)
 
@@ -173,7 +185,7 @@ def preempt(node: Node) -> None:
 async def _preempted(node: Node) -> None:
     await node.empty("requeue", "its node was pre-empted")
     preparation.forget(node, rebooted=False)
-    shutil.rmtree(node.directory, ignore_errors=True)
+    files.remove_tree(node.directory, ignore_errors=True)
     await node.account.clock.delay(node.account.delays.capacity)
     await node.boot(0)
 
@@ -199,4 +211,4 @@ async def _gone(node: Node, *, wipe: bool) -> None:
     await node.empty("requeue", "its node was lost")
     preparation.forget(node, rebooted=False)
     if wipe:
-        shutil.rmtree(node.directory, ignore_errors=True)
+        files.remove_tree(node.directory, ignore_errors=True)

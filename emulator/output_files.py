@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from azure.storage.blob.aio import ContainerClient
 from emulator import storage
 from emulator.clock import Clock
 from emulator.errors import MissingRequiredProperty, invalid
-from emulator.files import legible
+from emulator.files import legible, remove_tree
 
 _WILDCARDS = frozenset("*?[")
 _HEADERS = {
@@ -94,13 +93,8 @@ async def upload(
 
 def _replaced(directory: Path, name: str) -> TextIO:
     """A new file in the place of whatever the task put there: a link or a pipe is not to be written to."""
-    if directory.resolve() != directory:
-        raise NotADirectoryError(directory)
     path = directory / name
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    remove_tree(path)
     return path.open("x")
 
 

@@ -171,6 +171,8 @@ class Pool:
         """
         self.must_be_steady()
         for node in nodes:
+            if node.leaving:
+                continue  # since a resize that was stopped; the target is without it already
             name = "targetDedicatedNodes" if node.model["isDedicated"] else "targetLowPriorityNodes"
             self.model[name] = max(0, self.model[name] - 1)
         self._begin(lambda: self._remove(nodes, option))
@@ -185,6 +187,11 @@ class Pool:
             raise OperationInvalidForCurrentState
         assert self._resizing is not None, "a resizing pool has a resize"
         self._resizing.cancel()
+        for node in self.nodes:
+            node_states.stay(node)
+            if node.leaving and node.state != "leavingpool":
+                self.account.spawn(self._remove_one(node, "requeue"))
+        self.schedule()
         transition_allocation(self.model, AllocationState.STOPPING, self.account.clock.stamp())
         self._resizing = self.account.spawn(self._stop())
 
@@ -219,7 +226,7 @@ class Pool:
         leaving: list[Node] = []
         errors: set[str] = set()
         for dedicated, name in ((True, "targetDedicatedNodes"), (False, "targetLowPriorityNodes")):
-            present = [node for node in self.nodes if node.model["isDedicated"] is dedicated]
+            present = [node for node in self.nodes if node.model["isDedicated"] is dedicated and not node.leaving]
             wanted = self.model[name] - len(present)
             allowed, code = room(self, dedicated=dedicated)
             if wanted > allowed:
@@ -243,9 +250,15 @@ class Pool:
         node.live(lambda: node.boot(self.account.delays.create))
 
     async def _remove(self, nodes: Iterable[Node], option: str) -> None:
-        leaving = [node_states.leave(node, option) for node in nodes]
-        if leaving:
-            await asyncio.wait(leaving)
+        await asyncio.gather(*(self._remove_one(node, option) for node in nodes))
+
+    async def _remove_one(self, node: Node, option: str) -> None:
+        """See a node out; one that is rebooted, say, while it waits for its tasks, does not wait any longer."""
+        while not node.gone:
+            leaving = node_states.leave(node, option if node.up else "requeue")
+            await asyncio.wait([leaving])
+            if not leaving.cancelled():
+                return
 
     def forget(self, node: Node) -> None:
         """A node is gone."""

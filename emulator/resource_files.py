@@ -6,8 +6,8 @@ import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 import httpx
 from azure.batch.models import BatchTaskFailureInfo, ResourceFile
@@ -97,7 +97,8 @@ async def _download(sources: Sources, resource_file: ResourceFile, directory: Pa
                     _write(file, chunk, file_path)
     except httpx.TimeoutException:
         raise _late(shown, file_path) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    # The last three: of a URL that is none, or whose port is none; the client's transport puts the latter in a group.
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OverflowError, ExceptionGroup) as error:
         raise ResourceFileError(
             _SERVER,
             "BlobDownloadMiscError",
@@ -121,7 +122,7 @@ async def _download_container(sources: Sources, resource_file: ResourceFile, dir
             try:
                 found = container.list_blob_names(name_starts_with=resource_file.blob_prefix)
                 names = [name async for name in found]
-            except AzureError as error:
+            except (AzureError, ValueError, OverflowError) as error:
                 raise _not_listed(storage.refusal(error), shown) from None
             for name in names:
                 await _download_blob(container, name, resource_file, directory)
@@ -199,7 +200,7 @@ def _refused(status: int, url: str, file_path: str) -> ResourceFileError:
     )
 
 
-def _opened(directory: Path, file_path: str, mode: str | None) -> BinaryIO:
+def _opened(directory: Path, file_path: str, mode: str | None) -> FileIO:
     """The file to write, its directories made; never through a link that leads out of the directory."""
     target = directory / file_path
     root = directory.resolve()
@@ -221,12 +222,16 @@ def _opened(directory: Path, file_path: str, mode: str | None) -> BinaryIO:
         raise ResourceFileError(
             _SERVER, "ResourceFileCreateFailed", f"{file_path}: {error.strerror}", FilePath=file_path
         ) from None
-    return os.fdopen(descriptor, "wb")
+    return FileIO(
+        descriptor, "wb"
+    )  # no buffer: a full disk is to show while the file is written, not when it is closed
 
 
-def _write(file: BinaryIO, chunk: bytes, file_path: str) -> None:
+def _write(file: FileIO, chunk: bytes, file_path: str) -> None:
+    rest = memoryview(chunk)
     try:
-        file.write(chunk)
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as error:
         full = error.errno == errno.ENOSPC
         raise ResourceFileError(

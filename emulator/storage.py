@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import isodate
-from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 from azure.storage.blob.aio import ContainerClient
 
 if TYPE_CHECKING:
     from emulator.clock import Clock
 
 _TIMEOUT = 60  # seconds without an answer
-_RETRIES = 2
+# The client's own pauses are of 15 s and more, for storage in another place than this machine.
+_RETRIES = {"retry_total": 2, "initial_backoff": 0.5, "increment_base": 1.5, "random_jitter_range": 0.5}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Refused(Exception):
         self.timed_out = timed_out
 
 
-def refusal(error: AzureError) -> Refused:
+def refusal(error: Exception) -> Refused:
     """What an error of the storage client comes down to, without the URL (and its SAS) in it."""
     status = error.status_code if isinstance(error, HttpResponseError) else None
     late = isinstance(error, ServiceRequestError | ServiceResponseError) and "timeout" in str(error).lower()
@@ -50,7 +51,11 @@ def expired(url: str, clock: Clock) -> bool:
     """
     if not clock.offset:
         return False
-    for end in parse_qs(urlsplit(url).query).get("se", ()):
+    try:
+        ends = parse_qs(urlsplit(url).query).get("se", ())
+    except ValueError:  # no URL: whoever is to use it says so
+        return False
+    for end in ends:
         try:
             moment = isodate.parse_datetime(end) if "T" in end else datetime.fromisoformat(end)
         except ValueError:
@@ -68,9 +73,7 @@ def container(url: str, clock: Clock) -> ContainerClient:
     if expired(url, clock):
         raise Refused(403)
     try:
-        return ContainerClient.from_container_url(
-            url, connection_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retry_total=_RETRIES
-        )
+        return ContainerClient.from_container_url(url, connection_timeout=_TIMEOUT, read_timeout=_TIMEOUT, **_RETRIES)
     except ValueError:
         raise Refused(None) from None
 
@@ -83,5 +86,5 @@ def auto_container(storage: AutoStorage, name: str) -> ContainerClient:
         credential=storage.key,
         connection_timeout=_TIMEOUT,
         read_timeout=_TIMEOUT,
-        retry_total=_RETRIES,
+        **_RETRIES,
     )

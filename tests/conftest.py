@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 import uuid
 from collections import Counter
@@ -17,6 +18,9 @@ from prefect.testing.utilities import prefect_test_harness
 from deployments.services import services
 from tasks.clients import Clients, open_clients
 from tasks.settings import Settings
+
+# A shell starts its background jobs with SIGINT ignored, and so would be all that the tests start, and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

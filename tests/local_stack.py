@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,17 @@ class LocalStack:
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
         return found
+
+
+def inputs_on_nodes(nodes: Path) -> Iterator[Path]:
+    """The input files of the tasks whose nodes' folders are somewhere below this one.
+
+    Tasks and nodes come and go meanwhile: `os.walk` passes over what has gone, where `Path.glob` of Python 3.11 raises.
+    """
+    for folder, _, names in os.walk(nodes):
+        working = Path(folder)
+        if working.name == "wd" and working.parent.parent.name == "job-1" and "input.txt" in names:
+            yield working / "input.txt"
 
 
 def local(*arguments: str) -> list[str]:

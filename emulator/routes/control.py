@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulator import faults, node_states
-from emulator.capacity import SHORTAGE_CODES, Shortage
+from emulator.account import Account, Delays
+from emulator.capacity import SHORTAGE_CODES, Quotas, Shortage
 from emulator.errors import InvalidRequestBody, InvalidUri, invalid
 from emulator.invariants import violations
 from emulator.wire import account_of, json_body
+
+R = TypeVar("R", Delays, Quotas)
 
 
 async def health(_request: Request) -> Response:
@@ -44,26 +49,10 @@ async def settings(request: Request) -> Response:
     given = await json_body(request)
     if not isinstance(given, dict):
         raise InvalidRequestBody
-    for name, value in given.items():
-        if name == "clockOffset":
-            account.clock.offset = timedelta(seconds=_number(name, value))
-            for pool in account.pools:
-                pool.scaling.clock_moved()
-        elif name == "shortage":
-            account.shortage = None if value is None else _record(Shortage, name, value)
-        elif name == "failingStartTasks":
-            account.faults.failing_start_tasks = int(_number(name, value))
-        elif name == "taskCountsLag":
-            account.faults.task_counts_lag = _number(name, value)
-        elif name == "lowerCaseStatuses":
-            if not isinstance(value, bool):
-                raise invalid(name, value, "must be true or false")
-            account.faults.lower_case_statuses = value
-        elif name in ("delays", "quotas"):
-            kept = account.delays if name == "delays" else account.quotas
-            _assign(kept, name, value)
-        else:
-            raise invalid(name, value, "must be one of " + ", ".join(_SETTINGS))
+    # Wholly or not at all: all is checked before anything is changed.
+    for change in [_change(account, name, value) for name, value in given.items()]:
+        change()
+    for name in given:
         account.service.log.warning("%s: %s set, on request", account.name, name)
     return JSONResponse(
         {
@@ -78,29 +67,56 @@ async def settings(request: Request) -> Response:
     )
 
 
+def _change(account: Account, name: str, value: Any) -> Callable[[], None]:
+    """What sets one setting, whose value is checked here."""
+    match name:
+        case "clockOffset":
+            return partial(_set_clock, account, timedelta(seconds=_number(name, value)))
+        case "shortage":
+            return partial(setattr, account, name, None if value is None else _shortage(name, value))
+        case "failingStartTasks":
+            return partial(setattr, account.faults, "failing_start_tasks", int(_number(name, value)))
+        case "taskCountsLag":
+            return partial(setattr, account.faults, "task_counts_lag", _number(name, value))
+        case "lowerCaseStatuses":
+            if not isinstance(value, bool):
+                raise invalid(name, value, "must be true or false")
+            return partial(setattr, account.faults, "lower_case_statuses", value)
+        case "delays" | "quotas":
+            return partial(setattr, account, name, _replaced(getattr(account, name), name, value))
+        case _:
+            raise invalid(name, value, "must be one of " + ", ".join(_SETTINGS))
+
+
+def _set_clock(account: Account, offset: timedelta) -> None:
+    account.clock.offset = offset
+    for pool in account.pools:
+        pool.scaling.clock_moved()
+
+
 def _number(name: str, value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e9:
         raise invalid(name, value, "must be a number")
     return value
 
 
-def _assign(kept: Any, name: str, value: Any) -> None:
-    """Set fields of a record of numbers."""
+def _replaced(kept: R, name: str, value: Any) -> R:
+    """A record of numbers with some of its fields changed."""
     known = {field.name for field in fields(kept)}
     if not isinstance(value, dict) or not value.keys() <= known:
         raise invalid(name, value, "must be an object of " + ", ".join(sorted(known)))
     for each, number in value.items():
         if _number(f"{name}.{each}", number) < 0:
             raise invalid(f"{name}.{each}", number, "must not be negative")
-        setattr(kept, each, type(getattr(kept, each))(number))
+    return replace(kept, **{each: type(getattr(kept, each))(number) for each, number in value.items()})
 
 
-def _record(kind: type[Shortage], name: str, value: Any) -> Shortage:
+def _shortage(name: str, value: Any) -> Shortage:
     if not isinstance(value, dict) or not value.keys() <= {"nodes", "code"} or "nodes" not in value:
         raise invalid(name, value, "must be an object of nodes and code")
     if value.get("code", SHORTAGE_CODES[0]) not in SHORTAGE_CODES:
         raise invalid(f"{name}.code", value["code"], "must be one of " + ", ".join(SHORTAGE_CODES))
-    return kind(int(_number(f"{name}.nodes", value["nodes"])), value.get("code", SHORTAGE_CODES[0]))
+    return Shortage(int(_number(f"{name}.nodes", value["nodes"])), value.get("code", SHORTAGE_CODES[0]))
 
 
 _BEFALLS = {"preempt": node_states.preempt, "lose": node_states.lose, "break": node_states.spoil}

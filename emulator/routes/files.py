@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from emulator import clock, files
-from emulator.errors import OperationInvalidForCurrentState, TaskFilesCleanedup, TaskFilesUnavailable
+from emulator.errors import FileNotFound, OperationInvalidForCurrentState, TaskFilesCleanedup, TaskFilesUnavailable
 from emulator.listing import Listing
 from emulator.routes.account import rows
 from emulator.routes.nodes import node_of
@@ -130,7 +130,10 @@ async def download_node_file(request: Request) -> Response:
 
 def _delete(request: Request, root: Path) -> Response:
     recursive = request.query_params.get("recursive", "").lower() == "true"
-    files.remove(files.inside(root, request.path_params["filePath"]), recursive=recursive)
+    path = files.inside(root, request.path_params["filePath"])
+    if path == root:
+        raise FileNotFound  # a path such as `.`: the directory of a task or node is nobody's file
+    files.remove(path, recursive=recursive)
     return done(200)
 
 

@@ -58,6 +58,11 @@ def test_a_root_with_somebody_elses_files_is_refused(tmp_path: Path) -> None:
     assert kept.read_text() == "important"
 
 
+@pytest.mark.parametrize("name", ["Mine", "ab", "../x", "a" * 25])
+def test_an_account_of_an_impossible_name_is_refused(tmp_path: Path, name: str) -> None:
+    assert "--account must be 3 to 24" in _refused("--port", "0", "--root", str(tmp_path / "root"), "--account", name)
+
+
 def test_a_root_in_use_by_another_emulator_is_refused(tmp_path: Path) -> None:
     emulator = start_emulator(tmp_path / "root")
     try:

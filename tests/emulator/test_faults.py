@@ -117,6 +117,20 @@ def test_a_fault_that_makes_no_sense_is_refused(account: Account) -> None:
     assert refused.value.status_code == 400
 
 
+def test_settings_are_changed_wholly_or_not_at_all(account: Account) -> None:
+    before = account.control("POST", "/settings", {"delays": {"leave": 3}})
+    for wrong in (
+        {"clockOffset": 60, "failingStartTasks": 2, "taskCountsLag": "x"},
+        {"delays": {"leave": 7, "start": -1}},
+        {"quotas": {"pools": 1}, "shortage": {"nodes": 1, "code": "None"}},
+        {"shortage": {"nodes": 1}, "nonsense": 1},
+    ):
+        with pytest.raises(HttpResponseError) as refused:
+            account.control("POST", "/settings", wrong)
+        assert refused.value.status_code == 400
+    assert account.control("POST", "/settings", {}) == before
+
+
 def test_a_reset_leaves_an_empty_account(account: Account) -> None:
     account.pool()
     account.job()

@@ -12,6 +12,7 @@ from azure.batch.models import (
     BatchPoolResizeOptions,
     BatchPoolUpdateOptions,
 )
+from azure.batch.models import _models as models  # options that the SDK needs, and keeps to itself
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError
 
@@ -110,6 +111,62 @@ def test_a_resize_can_be_stopped_and_says_so(account: Account) -> None:
     assert [error.code for error in pool.resize_errors] == ["ResizeStopped"]
     with pytest.raises(ResourceExistsError):
         account.client.begin_stop_pool_resize("pool")
+
+
+def _waiting_to_leave(account: Account) -> str:
+    """Make a node wait for its task before it leaves; the task's node."""
+    account.pool(nodes=2)
+    account.job()
+    account.task("long", "/bin/bash -c 'until [ -e go ]; do sleep 0.05; done'")
+    node = account.task_becomes("running", "long").node_info.node_id
+    account.client.begin_remove_nodes(
+        "pool", BatchNodeRemoveOptions(node_ids=[node], node_deallocation_option="taskcompletion")
+    )
+    until(lambda: account.client.get_pool("pool").target_dedicated_nodes == 1, "the target is lower")
+    return node
+
+
+def test_nodes_that_wait_to_leave_stay_when_the_resize_is_stopped(account: Account) -> None:
+    node = _waiting_to_leave(account)
+    account.client.begin_stop_pool_resize("pool", polling_interval=0).result()
+    _resize(account, 2)
+    # A second task for each node shows that both take tasks again.
+    for number in range(2):
+        account.task(f"after{number}", "sleep 300")
+    account.task_becomes("running", "after0")
+    account.client.terminate_task("job", "long")
+    account.completed("long")
+    task = account.task_becomes("running", "after1")
+    assert task.node_info.node_id == node
+    assert account.node_states() == ["running", "running"]
+
+
+def test_nodes_that_leave_already_do_not_count_for_a_new_target(account: Account) -> None:
+    account.pool()
+    (old,) = account.client.list_nodes("pool")
+    account.control("POST", "/settings", {"delays": {"leave": 60}})
+    account.client.begin_resize_pool("pool", BatchPoolResizeOptions({"targetDedicatedNodes": 0}))
+    account.nodes_become("leavingpool", number=1)
+    account.control("POST", "/settings", {"delays": {"leave": 0}})
+    account.client.begin_stop_pool_resize("pool", polling_interval=0).result()
+    _resize(account, 1)
+    new = until(lambda: [node for node in account.client.list_nodes("pool") if node.id != old.id], "a new node")
+    until(lambda: [node.id for node in account.client.list_nodes("pool")] == [new[0].id], "the old one is gone")
+    assert account.client.get_pool("pool").current_dedicated_nodes == 1
+
+
+@pytest.mark.parametrize("befalls", ["reboot", "lose"])
+def test_a_node_that_waits_to_leave_leaves_whatever_befalls_it(account: Account, befalls: str) -> None:
+    node = _waiting_to_leave(account)
+    if befalls == "reboot":
+        account.client.begin_reboot_node("pool", node, models.BatchNodeRebootOptions(node_reboot_kind="requeue"))
+    else:
+        account.control("POST", f"/pools/pool/nodes/{node}/{befalls}")
+    until(lambda: _steady(account), "the pool is steady")
+    assert node not in [each.id for each in account.client.list_nodes("pool")]
+    assert account.client.get_pool("pool").current_dedicated_nodes == 1
+    task = account.task_becomes("running", "long")
+    assert (task.node_info.node_id != node, task.execution_info.requeue_count) == (True, 1)
 
 
 def test_named_nodes_are_removed_and_the_target_follows(account: Account) -> None:

@@ -18,6 +18,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
 
+from emulator.files import listed
 from tests.emulator.conftest import Account, Emulator, until
 
 VERSION = {"api-version": "2025-06-01"}
@@ -349,6 +350,45 @@ def test_a_link_in_the_place_of_a_tasks_directory_is_not_followed(account: Accou
         b"".join(account.client.download_task_file("job", "task", f"{place}/secret.txt"))
     _close(refused.value)
     assert "secret.txt" not in [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
+
+
+def test_a_link_on_the_way_to_a_tasks_directory_is_not_followed(account: Account, tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "thesis.txt").write_text("important")
+    account.pool()
+    account.job()
+    account.task("task", f"/bin/bash -c 'cd ../../..; mv job-1 real; ln -s {tmp_path} job-1'")
+    account.completed("task")
+    account.task("victim", "/bin/true")
+    info = account.completed("victim").execution_info
+    assert (info.exit_code, info.failure_info.code) == (None, "ResourceDirectoryCreateFailed")
+    account.client.delete_task("job", "victim")
+    account.client.begin_delete_pool("pool", polling_interval=0).result()
+    assert (tmp_path / "victim" / "thesis.txt").read_text() == "important"
+
+
+def test_the_directory_of_a_task_or_node_is_not_deleted_as_a_file(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/true")
+    account.completed("task")
+    (node,) = account.client.list_nodes("pool")
+    for delete, of in (
+        (account.client.delete_task_file, ("job", "task")),
+        (account.client.delete_node_file, ("pool", node.id)),
+    ):
+        with pytest.raises(ResourceNotFoundError, match="FileNotFound"):
+            delete(*of, "wd\\..", recursive=True)
+        with pytest.raises(ResourceNotFoundError, match="FileNotFound"):
+            delete(*of, "startup\\..", recursive=True)
+    assert account.text("task", "stderr.txt") == ""
+
+
+def test_a_list_of_files_has_an_end(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.txt").touch()
+    assert len(listed(tmp_path, "http://127.0.0.1/x", recursive=True, most=3)) == 3
+    assert len(listed(tmp_path, "http://127.0.0.1/x", recursive=False)) == 5
 
 
 def test_a_pipe_is_no_file(account: Account) -> None:

@@ -84,6 +84,26 @@ def test_a_sas_that_has_expired_by_the_accounts_clock_is_denied(ready: Account, 
     assert _failure(ready, {"httpUrl": url, "filePath": "a"}).code == "BlobAccessDenied"
 
 
+@pytest.mark.parametrize(
+    ("url", "offset"),
+    [("http://127.0.0.1:99999/x", 0), ("http://[", 7200), ("http://[::1/x?se=2020-01-01", 7200), ("nonsense", 0)],
+)
+def test_a_url_that_is_none_fails_what_was_to_be_done_with_it(account: Account, url: str, offset: float) -> None:
+    account.control("POST", "/settings", {"clockOffset": offset})
+    account.pool(taskSlotsPerNode=3)
+    account.job()
+    account.task("file", "/bin/true", resourceFiles=[{"httpUrl": url, "filePath": "a"}])
+    account.task("container", "/bin/true", resourceFiles=[{"storageContainerUrl": url}])
+    account.task("output", "/bin/true", outputFiles=[_output(url, "../stdout.txt")])
+    for task, code in (
+        ("file", "BlobDownloadMiscError"),
+        ("container", "ResourceContainerListMiscError"),
+        ("output", "FileUploadMiscError"),
+    ):
+        failure = account.completed(task).execution_info.failure_info
+        assert (failure.category, failure.code) == ("servererror", code)
+
+
 def test_a_url_that_nobody_answers_is_a_server_error(ready: Account) -> None:
     failure = _failure(ready, {"httpUrl": "http://127.0.0.1:9/x", "filePath": "a"})
     assert (failure.category, failure.code) == ("servererror", "BlobDownloadMiscError")

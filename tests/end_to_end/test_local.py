@@ -15,8 +15,7 @@ import pytest
 from tasks.clients import Clients
 from tasks.run import Run
 from tests.conftest import naive_top, until
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.local_stack import ROOT, inputs_on_nodes
 
 
 def start(*command: str, environment: dict[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
@@ -69,10 +68,6 @@ def test_bad_input_ends_the_stack_with_status_2(prefect_api: str) -> None:
     assert (flow.returncode, said) == (2, "topn: missing.txt: there is no such file.\n")
 
 
-def found(folder: Path, pattern: str) -> bool:
-    return any(folder.glob(pattern))
-
-
 async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefect_api: str, tmp_path: Path) -> None:
     mark = f"{os.getpid()}-interrupted"
     flow = start(
@@ -82,7 +77,7 @@ async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefec
 
     async def counting() -> bool:
         assert flow.poll() is None, flow.stdout and flow.stdout.read()
-        return found(tmp_path, "run-*/nodes/**/job-1/*/wd/input.txt")
+        return any(inputs_on_nodes(tmp_path))
 
     await until(counting, "the task is on its node")
     os.killpg(flow.pid, signal.SIGINT)
@@ -90,7 +85,7 @@ async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefec
     assert flow.returncode == 130, said
     assert "Nothing is left behind" in said
     assert list(processes_of(mark)) == []
-    assert not found(tmp_path, "run-*")
+    assert not [name for name in next(os.walk(tmp_path))[1] if name.startswith("run-")]
 
 
 async def started_counting(flow: subprocess.Popen[str], clients: Clients, run: Run) -> None:

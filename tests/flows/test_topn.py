@@ -17,6 +17,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 
+from deployments.services import STATE
 from flows.parameters import Parameters
 from flows.topn import topn
 from tasks.clients import Clients
@@ -24,8 +25,7 @@ from tasks.errors import BadInput, FilesFailed, RunFailed
 from tasks.results import Results
 from tasks.run import Run
 from tests.conftest import naive_top, until
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.local_stack import ROOT, inputs_on_nodes
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "environment")
 
@@ -220,11 +220,10 @@ async def test_one_file_fails_and_all_others_are_kept(clients: Clients, texts: P
         (texts / name).write_text(f"{name} word")
     run = Run("one-fails", "")
     running = asyncio.create_task(count(tmp_path, texts / "*", delay_seconds=3, run_key=run.key, nodes=2))
-    pattern = f".local/run-*/nodes/**/{run.job_id}/job-1/*/wd/input.txt"
 
     async def taken_away() -> bool:
-        for path in ROOT.glob(pattern):
-            if path.read_text() == "bad word":
+        for path in inputs_on_nodes(STATE):
+            if run.job_id in path.parts and path.read_text() == "bad word":
                 path.unlink()
                 return True
         return False

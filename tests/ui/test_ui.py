@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.conftest import naive_top
-from tests.local_stack import PREFECT, ROOT, LocalStack, start_stack
+from tests.local_stack import PREFECT, ROOT, LocalStack, inputs_on_nodes, start_stack
 
 PATIENCE_SECONDS = 30
 SAMPLE = ROOT / "data/taskdata2.txt"
@@ -119,14 +120,14 @@ def failed(stack: LocalStack, nightly: object) -> tuple[str, dict[str, str]]:
     command = [PREFECT, "deployment", "run", "topn/adhoc", "--watch", "--param", f"parameters={json.dumps(parameters)}"]
     running = subprocess.Popen(command, cwd=stack.state, env=stack.environment, stdout=subprocess.DEVNULL)
     while running.poll() is None and not take_away(stack.state / "nodes", SAMPLE.read_bytes()):
-        pass
+        time.sleep(0.05)
     assert running.wait(timeout=120) == 1
     return asyncio.run(artifacts_of_last_run(stack))
 
 
 def take_away(nodes: Path, content: bytes) -> bool:
     """Delete the input with this content from whichever node has it; whether one had."""
-    for path in nodes.glob("**/job-1/*/wd/input.txt"):
+    for path in inputs_on_nodes(nodes):
         try:
             if path.read_bytes() == content:
                 path.unlink()

@@ -45,6 +45,9 @@ def parse(arguments: list[str]) -> Parameters:
     for name, field in fields.items():
         if name in ("inputs", "plan_only"):
             continue
+        if field.annotation is bool:
+            parser.add_argument(_option(name), dest=name, action="store_const", const=True, help=field.description)
+            continue
         default = "" if field.default is None else f" (default: {field.default})"
         parser.add_argument(_option(name), dest=name, metavar="VALUE", help=f"{field.description}{default}")
     plan_only = arguments[:1] == ["plan"]

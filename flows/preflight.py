@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.parameters import Parameters
 from tasks.application import read_application
 from tasks.clients import Clients, check_reachable
+from tasks.counting import Counting
 from tasks.outputs import check_outputs
 from tasks.plan import Plan, make_plan
 from tasks.pool import check_pool, find_image
@@ -21,7 +22,7 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
     check_outputs(Path(parameters.outputs))
     await check_reachable(clients)
     application = await asyncio.to_thread(read_application, clients.settings.batch_endpoint)
-    plan = await make_plan(parameters.inputs, parameters.words, application, clients.blobs)
+    plan = await make_plan(parameters.inputs, Counting(parameters.words), application, clients.blobs)
     if parameters.pool_id:
         await check_pool(clients, parameters.pool_id)
     else:

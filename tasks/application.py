@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,8 +24,8 @@ from tasks.errors import BadInput
 from tasks.run import Run
 
 NODE_TASK = Path(__file__).parent.parent / "node_task"
-PROGRAMS = {".py"}
-ENGINE_SOURCES = {".c", ".h"}
+PROGRAMS = "*.py"
+ENGINE_SOURCES = "native/*.[ch]"
 ENGINES = "engines.json"  # in node_task/build/: {binary: its SHA-256}
 STATIC = "-static"  # at the end of a binary's name: it runs on any Linux of its machine's kind
 
@@ -45,19 +45,22 @@ class Application:
         return f"$AZ_BATCH_NODE_SHARED_DIR/topn-{self.sha256[:8]}"
 
 
-def read_application(batch_endpoint: str, folder: Path = NODE_TASK) -> Application:
+def read_application(
+    batch_endpoint: str, folder: Path = NODE_TASK, of_the_run: Mapping[str, bytes] | None = None
+) -> Application:
     """Read the programs, and the engines that can run on the nodes of this Batch endpoint.
+
+    `of_the_run` are files that go with them and are no part of the hash.
 
     A binary that was linked on this machine (`-system`) may not load on another distribution, so it is used only where
     the nodes are this machine: where the endpoint is one of its own addresses. Raises BadInput when an engine is older
     than its source, as its results would be kept under the newer one's key.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix in PROGRAMS | ENGINE_SOURCES)
-    read = {path.name: path.read_bytes() for path in paths}
-    files = {name: content for name, content in read.items() if Path(name).suffix in PROGRAMS}
-    sources = [path for path in paths if path.suffix in ENGINE_SOURCES]
-    files |= _engines(folder / "build", sources, here=_is_this_machine(batch_endpoint))
-    return Application(files, _digest(read))
+    programs = {path.name: path.read_bytes() for path in sorted(folder.glob(PROGRAMS))}
+    sources = list(folder.glob(ENGINE_SOURCES))
+    engines = _engines(folder / "build", sources, here=_is_this_machine(batch_endpoint))
+    sha256 = _digest(programs | {path.name: path.read_bytes() for path in sources})
+    return Application({**programs, **engines, **(of_the_run or {})}, sha256)
 
 
 def _engines(build: Path, sources: Iterable[Path], *, here: bool) -> dict[str, bytes]:

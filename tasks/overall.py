@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 
@@ -20,6 +20,22 @@ class OverallWords(BaseModel):
     words: list[tuple[str, int]]
     exact: bool  # certified: these are the top words, and these their counts
     largest_error: int  # how much too low a count may be, at the most
+    reduce_tasks: int = 0  # that merged the files' whole tables; 0: their lists alone were merged
+    not_reduced: str = ""  # why the tables, which were asked for, could not be merged
+
+    @property
+    def sureness(self) -> str:
+        """How sure the words and counts are, for people."""
+        if self.exact and self.reduce_tasks:
+            tasks = "a reduce task" if self.reduce_tasks == 1 else f"{self.reduce_tasks:,} reduce tasks"
+            return f"Exact: merged from the whole tables of the files, by {tasks} on Batch."
+        if self.exact:
+            return "Exact: no other word can have as many."
+        cause = f" Their whole tables could not be merged: {self.not_reduced}" if self.not_reduced else ""
+        return (
+            "Not exact: merged from the most frequent words of each file; "
+            f"a count may be too low by {self.largest_error:,} at the most.{cause}"
+        )
 
 
 class Overall:
@@ -29,29 +45,31 @@ class Overall:
         self._listed: Counter[str] = Counter()
         self._first_left_out: Counter[str] = Counter()  # per word: over the files that list it
         self._hidden = 0  # over all files
+        self._unlisted_after = ""  # a word that is listed nowhere and occurs `_hidden` times comes after this one
 
-    def add(self, words: Iterable[tuple[str, int]], first_left_out: int) -> None:
-        """Add a file's most frequent words, and the count of the first one left out (0: none was)."""
+    def add(self, words: Sequence[tuple[str, int]], first_left_out: int) -> None:
+        """Add a file's most frequent words, in order, and the count of the first one left out (0: none was)."""
         self._hidden += first_left_out
         for word, count in words:
             self._listed[word] += count
             self._first_left_out[word] += first_left_out
+        if words and words[-1][1] == first_left_out:  # as frequent as those left out, and before them
+            self._unlisted_after = max(self._unlisted_after, words[-1][0])
 
     def top(self, number: int) -> OverallWords:
         """The `number` top words of all files added."""
         words = heapq.nsmallest(number, self._listed.items(), key=lambda item: (-item[1], item[0]))
         errors = [self._hidden - self._first_left_out[word] for word, _ in words]
-        exact = self._hidden == 0 or (
-            len(words) == number and not any(errors) and self._most_of_others(words) < words[-1][1]
-        )
+        exact = self._hidden == 0 or (len(words) == number and not any(errors) and self._none_comes_before(words))
         return OverallWords(words=words, exact=exact, largest_error=max(errors, default=0))
 
-    def _most_of_others(self, words: list[tuple[str, int]]) -> int:
-        """The most that any word but these can have: one that is listed somewhere, or nowhere at all."""
-        chosen = {word for word, _ in words}
-        listed = (
-            count + self._hidden - self._first_left_out[word]
+    def _none_comes_before(self, words: list[tuple[str, int]]) -> bool:
+        """Whether all other words, be they listed somewhere or nowhere, come after the last of these."""
+        chosen, (last, least) = {word for word, _ in words}, words[-1]
+        if (-self._hidden, self._unlisted_after) < (-least, last):
+            return False
+        return all(
+            (-(count + self._hidden - self._first_left_out[word]), word) > (-least, last)
             for word, count in self._listed.items()
             if word not in chosen
         )
-        return max(self._hidden, max(listed, default=0))

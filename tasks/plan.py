@@ -11,6 +11,7 @@ from pathlib import Path
 from azure.storage.blob.aio import BlobServiceClient
 
 from tasks.application import Application
+from tasks.counting import Counting
 from tasks.files import Blob, Source, find_sources, relative_names
 
 FORMAT = 1  # of the node task's JSON result; a new one makes new keys
@@ -36,8 +37,13 @@ class Plan:
     """The application and the files that it will count, in the order given."""
 
     application: Application
-    num_words: int
+    counting: Counting
     files: tuple[InputFile, ...]
+
+    @property
+    def num_words(self) -> int:
+        """How many top words of each file are asked for."""
+        return self.counting.num_words
 
     @property
     def size_bytes(self) -> int:
@@ -45,29 +51,31 @@ class Plan:
         return sum(file.size_bytes for file in self.files)
 
 
-async def make_plan(inputs: Sequence[str], num_words: int, application: Application, blobs: BlobServiceClient) -> Plan:
+async def make_plan(
+    inputs: Sequence[str], counting: Counting, application: Application, blobs: BlobServiceClient
+) -> Plan:
     """Find the inputs, name and key them. Raises BadInput naming the input at fault."""
     sources = await find_sources(inputs, blobs)
-    return await asyncio.to_thread(name_files, sources, num_words, application)
+    return await asyncio.to_thread(name_files, sources, counting, application)
 
 
-def name_files(sources: Sequence[Source], num_words: int, application: Application) -> Plan:
+def name_files(sources: Sequence[Source], counting: Counting, application: Application) -> Plan:
     """The plan for these sources. Raises BadInput when two would have one name."""
     names = relative_names([source.parts for source in sources])
     files = []
     for source, name in zip(sources, names, strict=True):
-        key = result_key(source.content, application.sha256, num_words)
+        key = result_key(source.content, application.sha256, counting)
         files.append(InputFile(source.place, name, source.size_bytes, key, batch_task_id(name, key)))
-    return Plan(application, num_words, tuple(files))
+    return Plan(application, counting, tuple(files))
 
 
-def result_key(content: str, application_sha256: str, num_words: int) -> str:
+def result_key(content: str, application_sha256: str, counting: Counting) -> str:
     """What was counted and how: the same key, the same result.
 
     Args:
         content: the SHA-256 of a file; of a blob its account, container, name and ETag.
     """
-    counted = f"{content}\n{application_sha256}\nwords={num_words}\nformat={FORMAT}"
+    counted = f"{content}\n{application_sha256}\n{counting.identity}\nformat={FORMAT}"
     return hashlib.sha256(counted.encode()).hexdigest()[:40]
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from azure.batch.models import BatchPoolCreateOptions, BatchVmImageReference, VirtualMachineConfiguration
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
@@ -78,6 +79,21 @@ def as_nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+async def create_named_pool(clients: Clients) -> None:
+    """Make a pool of one node, `mine`, as a user might have made it."""
+    await clients.batch.create_pool(
+        BatchPoolCreateOptions(
+            id="mine",
+            vm_size="standard_d2s_v3",
+            target_dedicated_nodes=1,
+            virtual_machine_configuration=VirtualMachineConfiguration(
+                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
+                node_agent_sku_id="batch.node.ubuntu 24.04",
+            ),
+        )
+    )
 
 
 def naive_top(content: bytes, number: int) -> list[tuple[str, int]]:

@@ -8,11 +8,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from azure.batch.models import (
-    BatchPoolCreateOptions,
-    BatchVmImageReference,
-    VirtualMachineConfiguration,
-)
 from azure.core.exceptions import ResourceNotFoundError
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
@@ -24,7 +19,7 @@ from tasks.clients import Clients
 from tasks.errors import BadInput, FilesFailed, RunFailed
 from tasks.results import Results
 from tasks.run import Run
-from tests.conftest import naive_top, until
+from tests.conftest import create_named_pool, naive_top, until
 from tests.local_stack import ROOT, inputs_on_nodes
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "environment")
@@ -198,17 +193,7 @@ async def test_nothing_secret_is_on_a_command_line_and_each_sas_may_do_one_thing
 
 
 async def test_a_pool_that_the_user_names_is_used_and_left_alone(clients: Clients, tmp_path: Path) -> None:
-    await clients.batch.create_pool(
-        BatchPoolCreateOptions(
-            id="mine",
-            vm_size="standard_d2s_v3",
-            target_dedicated_nodes=1,
-            virtual_machine_configuration=VirtualMachineConfiguration(
-                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
-                node_agent_sku_id="batch.node.ubuntu 24.04",
-            ),
-        )
-    )
+    await create_named_pool(clients)
     results = await count(tmp_path, ROOT / "data/taskdata1.txt", pool_id="mine", run_key="named-pool")
     assert len(results.files) == 1
     assert await left(clients, Run("named-pool", "")) == []

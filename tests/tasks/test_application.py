@@ -18,7 +18,8 @@ ENGINES = ("count-x86_64-static", "count-aarch64-static", "count-x86_64-system")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "top_words.py").write_text("program")
-    (tmp_path / "count.c").write_text("source")
+    (tmp_path / "native").mkdir()
+    (tmp_path / "native/count.c").write_text("source")
     (tmp_path / "__pycache__").mkdir()
     return tmp_path
 
@@ -62,9 +63,15 @@ def test_the_hash_tells_programs_and_sources_and_not_what_was_built(folder: Path
     assert sha256() == first
     (folder / "top_words.py").write_text("another program")
     second = sha256()
-    (folder / "count.c").write_text("another source")
-    os.utime(folder / "count.c", (0, 0))
+    (folder / "native/count.c").write_text("another source")
+    os.utime(folder / "native/count.c", (0, 0))
     assert len({first, second, sha256()}) == 3
+
+
+def test_files_of_the_run_go_with_it_and_are_no_part_of_its_hash(folder: Path) -> None:
+    application = read_application(HERE, folder, {"stop_words.txt": b"the"})
+    assert application.files == {"top_words.py": b"program", "stop_words.txt": b"the"}
+    assert application.sha256 == read_application(HERE, folder).sha256
 
 
 def test_an_engine_older_than_its_source_is_refused(folder: Path) -> None:

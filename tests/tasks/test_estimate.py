@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tasks.application import Application
+from tasks.counting import Counting
 from tasks.estimate import estimate
 from tasks.files import Blob
 from tasks.plan import InputFile, Plan
 
 PLAN = Plan(
     Application({}, "0"),
-    3,
+    Counting(3),
     (
         InputFile(Path("a"), "a", 100, "k1", "t1"),
         InputFile(Path("b"), "b", 100, "k1", "t2"),

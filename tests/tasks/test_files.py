@@ -6,6 +6,7 @@ import pytest
 
 from tasks.application import Application
 from tasks.clients import Clients
+from tasks.counting import Counting
 from tasks.errors import BadInput
 from tasks.files import Blob, safe_part
 from tasks.plan import make_plan
@@ -23,7 +24,7 @@ async def container(clients: Clients, request: pytest.FixtureRequest) -> str:
 
 async def test_a_prefix_names_all_blobs_that_begin_with_it(clients: Clients, container: str) -> None:
     plan = await make_plan(
-        [f"az://{container}/day/a", f"az://{container}/day/b"], 3, Application({}, "0"), clients.blobs
+        [f"az://{container}/day/a", f"az://{container}/day/b"], Counting(3), Application({}, "0"), clients.blobs
     )
     assert [file.name for file in plan.files] == ["a.txt", "b.txt"]
     first = plan.files[0].place
@@ -35,14 +36,18 @@ async def test_a_prefix_names_all_blobs_that_begin_with_it(clients: Clients, con
 async def test_names_stay_below_the_results_folder_whatever_the_blobs_are_called(
     clients: Clients, container: str
 ) -> None:
-    plan = await make_plan([f"az://{container}"], 3, Application({}, "0"), clients.blobs)
+    plan = await make_plan([f"az://{container}"], Counting(3), Application({}, "0"), clients.blobs)
     names = [file.name for file in plan.files]
     assert names == ["day/a.txt", "day/b.txt", "day/odd/%2F/x", "night/a.txt"]
 
 
 async def test_the_key_changes_when_the_blob_does(clients: Clients, container: str) -> None:
     async def key() -> str:
-        return (await make_plan([f"az://{container}/day/a"], 3, Application({}, "0"), clients.blobs)).files[0].key
+        return (
+            (await make_plan([f"az://{container}/day/a"], Counting(3), Application({}, "0"), clients.blobs))
+            .files[0]
+            .key
+        )
 
     before = await key()
     assert await key() == before
@@ -66,7 +71,7 @@ async def test_a_bad_prefix_is_named_in_one_sentence(
     clients: Clients, container: str, input: str, sentence: str
 ) -> None:
     with pytest.raises(BadInput) as caught:
-        await make_plan([input.format(container=container)], 3, Application({}, "0"), clients.blobs)
+        await make_plan([input.format(container=container)], Counting(3), Application({}, "0"), clients.blobs)
     assert sentence in str(caught.value)
 
 

@@ -44,3 +44,8 @@ def test_a_word_just_below_every_list_makes_it_inexact() -> None:
     merged = merge([{"a": 5, "x": 4}, {"b": 5, "x": 4}], 1, 1)
     assert not merged.exact
     assert (merged.words, merged.largest_error) == ([("a", 5)], 4)
+
+
+@given(counts=files, listed=st.integers(1, 8), number=st.integers(1, 8))
+def test_the_list_of_one_file_alone_is_exact(counts: list[dict[str, int]], listed: int, number: int) -> None:
+    assert merge(counts[:1], max(listed, number), number).exact

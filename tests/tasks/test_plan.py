@@ -11,15 +11,18 @@ import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
 from tasks.application import Application
+from tasks.counting import Counting
 from tasks.errors import BadInput
 from tasks.files import relative_names
 from tasks.plan import Plan, make_plan
 
+TOP_3 = Counting(3)
 
-def plan(*inputs: str | Path, words: int = 3, application: str = "0") -> Plan:
+
+def plan(*inputs: str | Path, counting: Counting = TOP_3, application: str = "0") -> Plan:
     # Never asked: these inputs are local.
     blobs = BlobServiceClient("http://127.0.0.1:1/nobody")
-    return asyncio.run(make_plan([str(one) for one in inputs], words, Application({}, application), blobs))
+    return asyncio.run(make_plan([str(one) for one in inputs], counting, Application({}, application), blobs))
 
 
 def names(*inputs: str | Path) -> list[str]:
@@ -67,17 +70,26 @@ def test_two_files_cannot_have_one_name() -> None:
         relative_names([("/", "t", "x\\xff"), ("/", "t", "x\\xff")])
 
 
-def test_the_key_changes_with_the_content_the_number_of_words_and_the_application_only(texts: Path) -> None:
-    def key(name: str, content: str, words: int, application: str = "0") -> str:
+def test_the_key_changes_with_what_was_counted_and_how_and_with_nothing_else(texts: Path) -> None:
+    def key(content: str, counting: Counting = TOP_3, application: str = "0", name: str = "a") -> str:
         (texts / name).write_text(content)
-        return plan(texts / name, words=words, application=application).files[0].key
+        return plan(texts / name, counting=counting, application=application).files[0].key
 
-    first = key("a", "one", 3)
+    first = key("one")
     assert re.fullmatch("[0-9a-f]{40}", first)
-    assert key("b", "one", 3) == first
-    assert key("a", "two", 3) != first
-    assert key("a", "one", 4) != first
-    assert key("a", "one", 3, "1") != first
+    assert key("one", name="b") == first
+    assert key("one", Counting(3, memory_mib=64, threads=0)) == first
+    others = [
+        key("two"),
+        key("one", application="1"),
+        key("one", Counting(4)),
+        key("one", Counting(3, fold_case=True)),
+        key("one", Counting(3, min_length=2)),
+        key("one", Counting(3, stop_words=b"")),
+        key("one", Counting(3, stop_words=b"the")),
+        key("one", Counting(3, table=True)),
+    ]
+    assert len({first, *others}) == 1 + len(others)
 
 
 @pytest.mark.parametrize(

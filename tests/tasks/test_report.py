@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.application import Application
+from tasks.counting import Counting
 from tasks.overall import OverallWords
 from tasks.plan import Plan
 from tasks.report import write_report
@@ -18,7 +19,9 @@ def report_of(words: list[tuple[str, int]], failed: list[FailedFile]) -> str:
     )
     overall = OverallWords(words=words, exact=True, largest_error=0)
     results = Results(run_key="odd", num_words=3, files=[counted], failed=failed, overall=overall)
-    return write_report(Run("odd", "owner"), Plan(Application({}, "0"), 3, ()), Counted(results, []), None, [])
+    return write_report(
+        Run("odd", "owner"), Plan(Application({}, "0"), Counting(3), ()), Counted(results, []), None, []
+    )
 
 
 def test_names_and_words_are_escaped_as_prefects_renderer_understands_it() -> None:

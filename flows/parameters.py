@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.estimate import Estimate, estimate
+from tasks.job import JOB_MARGIN
+from tasks.lease import LENGTH, Terms
 from tasks.plan import Plan
 from tasks.release import Keep
 
@@ -32,6 +35,16 @@ class Parameters(BaseModel):
     nodes: int = Field(default=1, ge=0, le=1000, description="How many dedicated nodes the run's own pool has.")
     spot_nodes: int = Field(
         default=0, ge=0, le=1000, description="How many spot nodes beside them: cheaper, and Azure may take them away."
+    )
+    max_node_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="The most that the run's own nodes may be there for, in hours of all nodes together; then they "
+        "leave, whatever becomes of the run. Without it: an hour for each node, or the timeout and 10 minutes if "
+        "that is more.",
+    )
+    scale_in: bool = Field(
+        default=False, description="Give up nodes that have nothing left to do, while others still count."
     )
     task_slots: int = Field(default=1, ge=1, le=256, description="How many files a node counts at a time.")
     vm_size: str = Field(default="STANDARD_D2S_V3", pattern=r"^\w+$", description="VM size of the nodes.")
@@ -89,11 +102,21 @@ class Parameters(BaseModel):
         return self
 
 
+def terms_of(parameters: Parameters) -> Terms | None:
+    """The terms of the leases of the run's own pool; None for a pool that the user named: it has no lease."""
+    if parameters.pool_id:
+        return None
+    nodes, timeout = parameters.nodes + parameters.spot_nodes, timedelta(minutes=parameters.timeout_minutes)
+    hours = parameters.max_node_hours or nodes * (max(LENGTH, timeout + JOB_MARGIN) / timedelta(hours=1))
+    return Terms(parameters.nodes, parameters.spot_nodes, hours, parameters.scale_in)
+
+
 def estimate_of(plan: Plan, parameters: Parameters) -> Estimate:
     """What a run with these parameters would do and cost."""
     return estimate(
         plan,
         pool_id=parameters.pool_id,
+        terms=terms_of(parameters),
         vm_size=parameters.vm_size,
         nodes=parameters.nodes,
         spot_nodes=parameters.spot_nodes,

@@ -25,20 +25,32 @@ from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.parameters import Parameters, estimate_of
+from flows.parameters import Parameters, estimate_of, terms_of
 from flows.preflight import preflight
-from tasks import batch_tasks, containers, estimate, inputs, job, monitor, outputs, pool, release, report, results
+from tasks import (
+    batch_tasks,
+    containers,
+    estimate,
+    inputs,
+    job,
+    lease,
+    monitor,
+    outputs,
+    pool,
+    release,
+    report,
+    results,
+)
 from tasks.blocks import load_settings
 from tasks.clients import Clients, open_clients
 from tasks.concurrency import to_the_end
 from tasks.errors import FilesFailed, RunFailed, brief
+from tasks.job import JOB_MARGIN
 from tasks.plan import InputFile, Plan
 from tasks.results import Counted, Results
 from tasks.run import Run
 
-# The job outlives the monitoring by this, and the SAS the job by an hour: a task that Batch still starts can
-# always fetch its file and deliver its result.
-JOB_MARGIN = timedelta(minutes=10)
+# The SAS outlive the job by this: a task that Batch still starts can always fetch its file and deliver its result.
 SAS_MARGIN = timedelta(hours=1)
 # For each step of the release, with its retries: a service that does not answer must not hold up the others' release.
 RELEASE_TIMEOUT = timedelta(minutes=1)
@@ -61,7 +73,8 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
         folder = outputs.prepare_folder(Path(parameters.outputs), run)
         created, failure = datetime.now(UTC), None
         try:
-            counted, failure = await count(clients, run, plan, parameters, folder)
+            async with lease.kept(clients, run, terms_of(parameters)):
+                counted, failure = await count(clients, run, plan, parameters, folder)
         except (RunFailed, AzureError) as error:
             failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
             counted = results.nothing_counted(run, plan, failure)
@@ -70,7 +83,7 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
     counted.results.left_behind = remains.left_behind
     counted.results.save(folder)
     outputs.point_latest(folder)
-    bill = None if parameters.pool_id else bill_of(parameters, created)
+    bill = bill_of(parameters, created)
     await report.log_report(run, plan, counted, bill, remains.deleting)
     get_run_logger().info("Results of %d files are in %s", len(counted.results.files), folder)
     return end(counted.results, failure, release.unreleased(run, parameters.keep, remains.left_behind))
@@ -92,19 +105,20 @@ async def count(
     Raises RunFailed where the run cannot go on; one file's failure is a part of the results.
     """
     timeout = timedelta(minutes=parameters.timeout_minutes)
+    if terms := terms_of(parameters):
+        timeout = min(timeout, terms.longest)  # there are no nodes afterwards
     sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
     await containers.create_containers(clients, run)
     await inputs.upload_application(clients, run, plan.application)
     await inputs.upload_inputs(clients, run, plan.files)
-    if not parameters.pool_id:
+    if terms:
         await pool.create_pool(
             clients,
             run,
             plan.application,
             image=parameters.image,
             vm_size=parameters.vm_size,
-            nodes=parameters.nodes,
-            spot_nodes=parameters.spot_nodes,
+            terms=terms,
             task_slots=parameters.task_slots,
             lifetime=sas_lifetime,
         )
@@ -201,15 +215,17 @@ def end(counted: Results, failure: RunFailed | None, unreleased: list[str]) -> R
     return counted
 
 
-def bill_of(parameters: Parameters, created: datetime) -> report.Bill:
-    """What the run's own pool was there for, until now."""
-    return report.Bill(
+def bill_of(parameters: Parameters, created: datetime) -> report.Bill | None:
+    """What the run's own pool was there for, until now; None where it had none."""
+    terms = terms_of(parameters)
+    return terms and report.Bill(
         nodes=parameters.nodes,
         spot_nodes=parameters.spot_nodes,
         created=created,
         released=datetime.now(UTC),
         price_per_hour=parameters.price_per_hour,
         spot_price_per_hour=parameters.spot_price_per_hour,
+        max_node_hours=terms.max_node_hours,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from prefect import get_run_logger, task
@@ -10,6 +11,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.clients import Clients
+from tasks.lease import LENGTH, Terms
 from tasks.plan import Plan
 from tasks.quotas import Usage, cores, exceeded, read_quotas, read_usage
 
@@ -31,6 +33,7 @@ class Estimate:
     uploads: int  # of files that are not in Blob Storage yet, identical ones once
     batch_tasks: int
     pool: str
+    lease: str  # of the pool, for people
     nodes: int
     slots: int  # of all nodes together
     batch_calls: int
@@ -47,6 +50,7 @@ class Estimate:
             ("to upload", f"{self.uploads:,} files"),
             ("Batch tasks to add", f"{self.batch_tasks:,}"),
             ("pool", self.pool),
+            ("lease", self.lease),
             ("task slots", f"{self.slots:,}"),
             ("API calls", f"about {self.batch_calls:,} to Batch, {self.storage_calls:,} to Storage"),
             ("node-hours", f"{low:.2f} to {high:.2f}"),
@@ -60,6 +64,7 @@ def estimate(
     plan: Plan,
     *,
     pool_id: str | None,
+    terms: Terms | None,
     vm_size: str,
     nodes: int,
     spot_nodes: int,
@@ -90,6 +95,7 @@ def estimate(
         uploads=uploads,
         batch_tasks=files,
         pool=f"{pool_id} (named: left alone, and it has no lease)" if pool_id else own_pool,
+        lease=lease_line(terms),
         nodes=all_nodes,
         slots=slots,
         # Images, pool, job, their release; collections; counts each second and a listing now and then.
@@ -105,6 +111,14 @@ def estimate(
         node_hours=(hours[0] * all_nodes, hours[1] * all_nodes),
         cost=cost,
     )
+
+
+def lease_line(terms: Terms | None) -> str:
+    """What bounds the life of the nodes."""
+    if terms is None:
+        return "none: the pool is not this run's"
+    minutes, most = min(LENGTH, terms.longest) / timedelta(minutes=1), terms.longest / timedelta(hours=1)
+    return f"{minutes:g} minutes at a time, at most {most:.2f} hours or {terms.max_node_hours:.2f} node-hours"
 
 
 async def account_lines(clients: Clients, planned: Estimate) -> list[tuple[str, str]]:

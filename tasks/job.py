@@ -13,6 +13,9 @@ from tasks.errors import RunFailed, error_code
 from tasks.retries import STEP
 from tasks.run import Run
 
+# The job outlives the monitoring by this: its wall clock limit is for a run that died.
+JOB_MARGIN = timedelta(minutes=10)
+
 
 @task(name="job", **STEP)
 async def create_job(clients: Clients, run: Run, pool_id: str, max_wall_clock_time: timedelta) -> None:

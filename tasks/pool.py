@@ -23,6 +23,7 @@ from prefect import get_run_logger, task
 from tasks.application import TRAVELLED, Application, resource_file
 from tasks.clients import Clients
 from tasks.errors import BadInput, RunFailed, error_code
+from tasks.lease import INTERVAL, Terms
 from tasks.retries import STEP
 from tasks.run import Run
 
@@ -54,8 +55,7 @@ async def create_pool(
     *,
     image: str,
     vm_size: str,
-    nodes: int,
-    spot_nodes: int,
+    terms: Terms,
     task_slots: int,
     lifetime: timedelta,
 ) -> None:
@@ -63,7 +63,7 @@ async def create_pool(
 
     Args:
         image: "publisher:offer:sku".
-        spot_nodes: cheaper, and Azure may take them away; their tasks then run elsewhere.
+        terms: how many nodes, and for how long: the pool is created with its first lease.
         task_slots: Batch tasks at once on each node.
         lifetime: how long nodes may start; the application's SAS lives as long.
 
@@ -76,8 +76,9 @@ async def create_pool(
     pool = BatchPoolCreateOptions(
         id=run.pool_id,
         vm_size=vm_size,
-        target_dedicated_nodes=nodes,
-        target_low_priority_nodes=spot_nodes,
+        enable_auto_scale=True,
+        auto_scale_formula=terms.first(datetime.now(UTC)).formula,
+        auto_scale_evaluation_interval=INTERVAL,
         task_slots_per_node=task_slots,
         virtual_machine_configuration=VirtualMachineConfiguration(
             image_reference=chosen.image_reference, node_agent_sku_id=chosen.node_agent_sku_id

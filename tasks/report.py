@@ -65,6 +65,7 @@ class Bill:
     released: datetime
     price_per_hour: float | None
     spot_price_per_hour: float | None
+    max_node_hours: float  # the ceiling of its leases
 
     @property
     def hours(self) -> float:
@@ -155,7 +156,7 @@ def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, dele
         first, last = min(span.added for span in counted.spans), max(span.ended for span in counted.spans)
         rows.append(("from the first task added to the last ended", f"{(last - first).total_seconds():,.1f} s"))
     if bill:
-        rows.append(("node-hours, at the most", f"{bill.node_hours:.3f}"))
+        rows.append(("node-hours, at the most", f"{bill.node_hours:.3f}, of {bill.max_node_hours:g} allowed"))
         rows.append(("cost of the nodes, at the most", "no price given" if bill.cost is None else f"{bill.cost:.2f}"))
     rows.append(("left behind", ", ".join(results.left_behind) or "nothing"))
     rows.append(("being deleted", ", ".join(deleting) or "nothing"))

@@ -10,6 +10,7 @@ from tasks.application import Application
 from tasks.counting import Counting
 from tasks.estimate import estimate
 from tasks.files import Blob
+from tasks.lease import Terms
 from tasks.plan import InputFile, Plan
 
 PLAN = Plan(
@@ -26,6 +27,7 @@ PLAN = Plan(
 def made(**changes: object):
     choices = {
         "pool_id": None,
+        "terms": Terms(2, 3, 10.0),
         "vm_size": "S",
         "nodes": 2,
         "spot_nodes": 3,
@@ -42,6 +44,7 @@ def test_files_tasks_and_uploads_are_counted() -> None:
     assert planned.uploads == 1  # the two alike once, the blob not at all
     assert planned.cost is None
     assert dict(planned.lines())["pool"] == "its own: 2 S and 3 spot"
+    assert dict(planned.lines())["lease"] == "60 minutes at a time, at most 2.00 hours or 10.00 node-hours"
 
 
 def test_the_cost_is_node_hours_times_their_prices() -> None:
@@ -52,6 +55,7 @@ def test_the_cost_is_node_hours_times_their_prices() -> None:
 
 
 def test_a_pool_that_the_user_named_costs_the_run_nothing() -> None:
-    planned = made(pool_id="mine", price_per_hour=1.0)
+    planned = made(pool_id="mine", terms=None, price_per_hour=1.0)
     assert (planned.node_hours, planned.cost) == ((0.0, 0.0), (0.0, 0.0))
     assert "mine (named: left alone" in planned.pool
+    assert planned.lease == "none: the pool is not this run's"

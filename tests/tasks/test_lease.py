@@ -53,8 +53,8 @@ async def create_pool(clients: Clients, lease: Lease, run: Run = RUN) -> None:
     )
 
 
-async def control(clients: Clients, path: str, **settings: object) -> None:
-    answer = await clients.batch.send_request(HttpRequest("POST", f"/_emulator/{path}", json=settings))
+async def control(clients: Clients, what: str, **settings: object) -> None:
+    answer = await clients.batch.send_request(HttpRequest("POST", f"/_emulator/{what}", json=settings))
     answer.raise_for_status()
 
 

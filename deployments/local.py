@@ -13,9 +13,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from deployments.services import STATE, ServiceFailed, services
+from deployments.services import STATE, ServiceFailed, server_settings, services
 from deployments.stack import PREFECT, Ports, Stack, alive, down, out, read_record
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
@@ -27,8 +27,15 @@ class Terminated(BaseException):
 
 def run(arguments: Sequence[str]) -> int:
     """Run `python -m flows.topn` with these arguments against services of its own; return its exit status."""
+    environment = _single_run_environment(os.environ)
+    os.environ.update(environment)
+    from flows.command_line import refusal  # Prefect reads its settings when it is imported
+
+    status = refusal(arguments)
+    if status is not None:
+        return status
     with services() as endpoints:
-        environment = {**os.environ, **_prefect_settings(), **endpoints}
+        environment |= endpoints
         flow = subprocess.Popen([sys.executable, "-m", "flows.topn", *arguments], env=environment)
         while True:
             try:
@@ -69,17 +76,19 @@ def nightly() -> int:
     return subprocess.run([PREFECT, "deployment", "run", "topn/nightly", "--watch"], env=environment).returncode
 
 
-def _prefect_settings() -> dict[str, str]:
-    """For a single run: a home of the project's own, unless a server or a home is named already.
+def _single_run_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """For a single run: the server's settings, and a home of the project's own, unless a server or a home is named.
 
     Not the stack's: two servers on one database would be in each other's way.
     """
-    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    environment = {**given, **server_settings()}
     # Read when Prefect is imported: its own server starts slowly the first time, and 20 s is its default patience.
-    quiet["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
-    if "PREFECT_API_URL" in os.environ or "PREFECT_HOME" in os.environ:
-        return quiet
-    return {"PREFECT_HOME": str(STATE / "prefect-run"), **quiet}
+    environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
+    environment.setdefault("MPLCONFIGDIR", str(STATE / "matplotlib"))  # its list of fonts; else in the user's home
+    if not environment.get("PREFECT_API_URL"):
+        environment.pop("PREFECT_API_URL", None)  # to Prefect's client an empty one is the address of a server
+        environment.setdefault("PREFECT_HOME", str(STATE / "prefect-run"))
+    return environment
 
 
 def _terminate(*_: object) -> None:
@@ -99,15 +108,21 @@ def _hang_up(*_: object) -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m deployments.local", description="The whole system on this machine, with no cloud."
+        prog="python -m deployments.local",
+        description="The whole system on this machine, with no cloud.",
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="one run, on services of its own: run INPUT... [options of flows.topn]")
-    whole = commands.add_parser("up", help="Prefect with its UI, Azurite, emulator and worker, until Ctrl-C")
+    commands.add_parser(
+        "run", allow_abbrev=False, help="one run, on services of its own: run INPUT... [options of flows.topn]"
+    )
+    whole = commands.add_parser(
+        "up", allow_abbrev=False, help="Prefect with its UI, Azurite, emulator and worker, until Ctrl-C"
+    )
     for name, port in vars(Ports()).items():
         whole.add_argument(f"--{name}-port", type=int, default=port, help=f"0 is any free one (default: {port})")
-    commands.add_parser("nightly", help="run topn/nightly on the stack and watch it")
-    commands.add_parser("down", help="stop the stack")
+    commands.add_parser("nightly", allow_abbrev=False, help="run topn/nightly on the stack and watch it")
+    commands.add_parser("down", allow_abbrev=False, help="stop the stack")
     return parser.parse_args(arguments)
 
 

@@ -189,12 +189,16 @@ def emulator_ready(emulator: Service) -> Service:
     return emulator.wait_until(emulator.in_log(r"listens on (http\S+)"))
 
 
+def server_settings() -> dict[str, str]:
+    """The settings of a Prefect server, those of server.env."""
+    return {name: value or "" for name, value in dotenv.dotenv_values(ROOT / "deployments/server.env").items()}
+
+
 def server_environment(environment: Mapping[str, str], port: int) -> dict[str, str]:
     """What Prefect's server needs: server.env, and the address at which its UI finds its API."""
-    settings = dotenv.dotenv_values(ROOT / "deployments/server.env")
     api = {"PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
     api["PREFECT_SERVER_UI_API_URL"] = api["PREFECT_UI_API_URL"]
-    return {**environment, **{name: value or "" for name, value in settings.items()}, **api}
+    return {**environment, **server_settings(), **api}
 
 
 def endpoints(emulator: Service, azurite: Service) -> dict[str, str]:

@@ -21,7 +21,8 @@ from rich.table import Table
 from flows.console import Console, visible
 from flows.interruption import run_interruptibly, start_prefect
 from flows.parameters import Parameters, estimate_of
-from flows.preflight import preflight
+from flows.preflight import check_local, preflight
+from flows.record import kept
 from tasks.blocks import load_settings
 from tasks.clients import open_clients
 from tasks.errors import BadInput, RunFailed, TopnError, brief
@@ -39,6 +40,7 @@ def parse(arguments: list[str]) -> Parameters:
         description="Count the top words of files, one Azure Batch task per file. "
         "With the word `plan` first: only say what a run would do and cost (a file of that name is ./plan).",
         epilog="Exit status: 0 all files counted, 1 some were not, 2 bad input; nothing was created then.",
+        allow_abbrev=False,  # --word is no --words: what an option means must not change when another one is added
     )
     fields = Parameters.model_fields
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help=fields["inputs"].description)
@@ -69,6 +71,15 @@ def parse(arguments: list[str]) -> Parameters:
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def refusal(arguments: Sequence[str]) -> int | None:
+    """Say what is wrong with a command line or its local files, asking no service; the exit status if anything is."""
+    try:
+        check_local(parse(list(arguments)))
+    except TopnError as error:
+        return _fail(str(error), error.exit_status)
+    return None
 
 
 async def check(parameters: Parameters) -> list[tuple[str, str]]:
@@ -127,8 +138,8 @@ def _fail(sentence: str, status: int) -> int:
 
 
 def _run(topn: Flow[..., Any], parameters: Parameters) -> int:
-    with Console() as console:
-        start_prefect()
+    with Console() as console, kept() as record:
+        own_server = start_prefect()
         start = datetime.now().replace(microsecond=0)
         console.out.print(f"Run start: {start}\n")
         results, failure = None, None
@@ -136,6 +147,9 @@ def _run(topn: Flow[..., Any], parameters: Parameters) -> int:
             results = run_interruptibly(topn(parameters))
         except RunFailed as error:
             results, failure = error.results, error
+        finally:
+            if own_server and (sentence := record.wait()):
+                console.out.print(sentence, style="dim")
         if isinstance(results, Results):
             console.out.print()
             console.show(results)

@@ -48,7 +48,8 @@ class Console(logging.Handler):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._bar is not None:
+            self._progress.stop()
         root = logging.getLogger()
         root.removeHandler(self)
         for handler in self._replaced:

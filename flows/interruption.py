@@ -19,13 +19,20 @@ Result = TypeVar("Result")
 PATIENCE_SECONDS = 10
 
 
-def start_prefect() -> None:
-    """Find Prefect's API, or start its own server where none is named. Raises BadInput when nobody answers."""
-    if url := PREFECT_API_URL.value():
+def start_prefect() -> bool:
+    """Find Prefect's API, or start its own server where none is named; whether it did the latter.
+
+    Raises BadInput when nobody answers.
+    """
+    url = PREFECT_API_URL.value()
+    if url == "":
+        # Prefect itself is of two minds about it: it starts a server of its own, and sends that one no events.
+        raise BadInput("PREFECT_API_URL is set, but empty: unset it for a server of the run's own, or name one.")
+    if url:
         error = asyncio.run(_api_error(PATIENCE_SECONDS))
         if error is not None:
             raise BadInput(f"Nobody answers for Prefect at PREFECT_API_URL {url}: {_words(error)}.")
-        return
+        return False
     failures: list[Exception] = []
 
     def start() -> None:
@@ -41,6 +48,7 @@ def start_prefect() -> None:
         thread.join(0.2)
     if failures:
         raise RunFailed(f"Prefect's own server did not start: {_words(failures[0])}.")
+    return True
 
 
 async def _api_error(patience_seconds: float | None) -> Exception | None:

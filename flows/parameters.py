@@ -59,10 +59,18 @@ class Parameters(BaseModel):
         description="An existing pool to use, which is left alone; without it the run makes a pool and deletes it.",
     )
     timeout_minutes: float = Field(
-        default=20, gt=0, le=LONGEST_TIMEOUT_MINUTES, description="How long to wait for all files to be counted."
+        default=20,
+        gt=0,
+        le=LONGEST_TIMEOUT_MINUTES,
+        allow_inf_nan=False,
+        description="How long to wait for all files to be counted.",
     )
     delay_seconds: float = Field(
-        default=0, ge=0, le=86_400, description="Let each Batch task wait before it counts, to watch long tasks."
+        default=0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Let each Batch task wait before it counts, to watch long tasks.",
     )
     keep: Keep = Field(
         default="nothing",
@@ -77,9 +85,14 @@ class Parameters(BaseModel):
     )
     plan_only: bool = Field(default=False, description="Say what the run would do and cost, and create nothing.")
     price_per_hour: float | None = Field(
-        default=None, ge=0, description="Price of a dedicated node for an hour, for the cost in plan and report."
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Price of a dedicated node for an hour, for the cost in plan and report.",
     )
-    spot_price_per_hour: float | None = Field(default=None, ge=0, description="Price of a spot node for an hour.")
+    spot_price_per_hour: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Price of a spot node for an hour."
+    )
     credentials: str | None = Field(
         default=None, description="Name of an Azure Batch Credentials block; without it, environment variables."
     )

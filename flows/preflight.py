@@ -9,9 +9,16 @@ from flows.parameters import Parameters
 from tasks.application import read_application
 from tasks.clients import Clients, check_reachable
 from tasks.counting import Counting
+from tasks.files import check_local_inputs
 from tasks.outputs import check_outputs
 from tasks.plan import Plan, make_plan
 from tasks.pool import check_pool, find_image
+
+
+def check_local(parameters: Parameters) -> None:
+    """What can be said of the parameters on this machine alone. Raises BadInput naming what is wrong."""
+    check_outputs(Path(parameters.outputs))
+    check_local_inputs(parameters.inputs)
 
 
 async def preflight(clients: Clients, parameters: Parameters) -> Plan:

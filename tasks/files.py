@@ -10,6 +10,7 @@ import stat
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
@@ -57,6 +58,13 @@ async def find_sources(inputs: Iterable[str], blobs: BlobServiceClient) -> list[
     return list(found.values())
 
 
+def check_local_inputs(inputs: Iterable[str]) -> None:
+    """Make sure that the inputs on this machine are there and can be read; blobs are not looked at. Raises BadInput."""
+    for pattern in inputs:
+        for path in [] if pattern.startswith(SCHEME) else _matches(pattern):
+            _open(path).close()
+
+
 async def _listed(pattern: str, blobs: BlobServiceClient) -> list[Source]:
     container, _, prefix = pattern.removeprefix(SCHEME).partition("/")
     if not container:
@@ -100,6 +108,8 @@ def _matches(pattern: str) -> Iterator[Path]:
     try:
         path = Path(pattern).expanduser()
         as_it_stands = path.exists() or path.is_symlink()  # perhaps with * or [ in its name
+    except PermissionError as error:
+        raise _unreadable(Path(pattern), error) from None
     except (OSError, RuntimeError, ValueError) as error:  # too long; nobody's home; a NUL
         raise BadInput(f"{pattern} cannot be a file's name: {getattr(error, 'strerror', None) or error}.") from None
     if as_it_stands:
@@ -109,7 +119,7 @@ def _matches(pattern: str) -> Iterator[Path]:
         raise BadInput(f"{pattern}: there is no such file.")
     # Like a shell's, a pattern speaks of files: the folders that it matches too are passed over.
     matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    files = [match for match in map(Path, matches) if not match.is_dir()]
+    files = [Path(match) for match in matches if not os.path.isdir(match)]  # noqa: PTH112 - Path.is_dir may raise
     if not files:
         raise BadInput(f"{pattern}: no file matches this pattern.")
     yield from files
@@ -118,21 +128,32 @@ def _matches(pattern: str) -> Iterator[Path]:
 def _local(path: Path) -> Source:
     """A file on this machine, read once for its SHA-256. Raises BadInput."""
     digest, size_bytes = hashlib.sha256(), 0
+    with _open(path) as stream:
+        try:
+            while block := stream.read(BLOCK_BYTES):
+                digest.update(block)
+                size_bytes += len(block)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+    # Bytes that are no UTF-8 are shown as \xHH.
+    parts = tuple(os.fsencode(part).decode("utf-8", "backslashreplace") for part in path.parts)
+    return Source(path, parts, size_bytes, digest.hexdigest())
+
+
+def _open(path: Path) -> BinaryIO:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise BadInput(f"{path} is a folder: name files, or a pattern such as '{path}/*'.")
         if not stat.S_ISREG(mode):
             raise BadInput(f"{path} is not a regular file.")
-        with path.open("rb") as stream:
-            while block := stream.read(BLOCK_BYTES):
-                digest.update(block)
-                size_bytes += len(block)
+        return path.open("rb")
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
-    # Bytes that are no UTF-8 are shown as \xHH.
-    parts = tuple(os.fsencode(part).decode("utf-8", "backslashreplace") for part in path.parts)
-    return Source(path, parts, size_bytes, digest.hexdigest())
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> BadInput:
+    return BadInput(f"{path} cannot be read: {error.strerror}.")
 
 
 def relative_names(paths: Sequence[tuple[str, ...]]) -> list[str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from azure.batch.models import BatchPoolCreateOptions, BatchVmImageReference, VirtualMachineConfiguration
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
@@ -39,6 +41,9 @@ def prefect_api() -> Iterator[str]:
     """
     with prefect_test_harness(server_startup_timeout=120):
         yield str(PREFECT_API_URL.value())
+        # Else their connections to the server break when it stops, and their keep-alive complains in tracebacks.
+        EventsWorker.drain_all(timeout=30)
+        APILogWorker.drain_all(timeout=30)
 
 
 @pytest.fixture

@@ -58,6 +58,9 @@ def answer_out(capfd: pytest.CaptureFixture[str]):
         (["~nobody-of-that-name/x"], "cannot be a file's name"),
         (["caf\udce9.txt"], "is not UTF-8"),
         ([SAMPLE, "--wrods", "3"], "unrecognized arguments: --wrods"),
+        ([SAMPLE, "--word", "3"], "unrecognized arguments: --word"),
+        ([SAMPLE, "--price-per-hour", "inf"], "--price-per-hour inf: it should be a finite number."),
+        ([SAMPLE, "--timeout-minutes", "nan"], "--timeout-minutes nan: it should be a finite number."),
         ([], "the following arguments are required: INPUT"),
     ],
 )

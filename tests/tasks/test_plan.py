@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from tasks.application import Application
 from tasks.counting import Counting
 from tasks.errors import BadInput
-from tasks.files import relative_names
+from tasks.files import check_local_inputs, relative_names
 from tasks.plan import Plan, make_plan
 
 TOP_3 = Counting(3)
@@ -110,10 +111,25 @@ def test_a_bad_input_is_named_in_one_sentence(texts: Path, input: str, sentence:
         plan(texts / input)
     assert str(texts / input) in str(caught.value)
     assert sentence in str(caught.value)
+    with pytest.raises(BadInput, match=re.escape(str(caught.value))):
+        check_local_inputs([str(texts / input)])
 
 
 @pytest.mark.usefixtures("as_nobody")
-def test_a_file_that_may_not_be_read_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_is_in_a_folder_that_may_not_be_entered_is_named() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is not everybody's
+        closed = Path(folder, "closed")
+        closed.mkdir()
+        (closed / "a.txt").touch()
+        closed.chmod(0o400)
+        for input in (closed / "a.txt", Path(folder, "clos*", "*")):
+            with pytest.raises(BadInput, match=r"closed/a\.txt cannot be read: Permission denied"):
+                plan(input)
+        closed.chmod(0o700)
+
+
+@pytest.mark.usefixtures("as_nobody")
+def test_a_file_that_may_not_be_read_is_named() -> None:
     path = Path("/etc/shadow")
     with pytest.raises(BadInput, match="/etc/shadow cannot be read: Permission denied"):
         plan(path)

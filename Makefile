@@ -14,7 +14,7 @@ python := $(venv)/bin/python
 ready := $(venv)/.ready
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test test-ui screenshots check format lock setup clean help
+.PHONY: run up nightly down blocks test test-ui screenshots check format native lock setup clean help
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -50,7 +50,10 @@ format: $(ready)  ## format the code and mend what lint can mend
 	$(venv)/bin/ruff format .
 	$(venv)/bin/ruff check --fix .
 
-setup: $(ready) $(azurite)
+native: $(ready)  ## build the native counter with this machine's C compiler, if there is one
+	@$(python) -m deployments.native
+
+setup: $(ready) $(azurite) native
 
 # The lock holds everything, so pip need not resolve; where it does, it takes `sqlalchemy[asyncio]` for unpinned.
 $(ready): requirements.lock

@@ -1,150 +1,37 @@
 """The node task: counts the words of one file on a compute node and uploads the top ones.
 
-It runs on the node's own Python (3.10 or newer) and imports the standard library only.
+It runs on the node's own Python (3.10 or newer) and imports the standard library and its siblings only.
 The SAS comes in the environment, never on the command line, where `ps` and Batch would show it:
 
     TOPN_BLOB_ENDPOINT   https://ACCOUNT.blob.core.windows.net
     TOPN_OUTPUT_SAS      a create-and-write SAS of the output container
 
-What a word is: UTF-8 text (a leading BOM dropped, invalid bytes replaced by U+FFFD), split on Unicode white
-space, ASCII punctuation stripped from both ends, empty strings dropped, case kept. Words of more than 64 KiB
-are not words that anybody wrote: they are counted as overlong and not listed.
-Order: count descending, then word (by code point).
-
-Exit status: 0 counted and uploaded, 2 bad arguments, 3 the input cannot be read, 4 the upload failed.
+What a word is says words.py, which exit status means what failures.py. Order: count descending, then word (by code
+point). The native counter beside this file counts if it can be trusted, else Python; the result says which, and why.
 """
 
+from __future__ import annotations
+
 import argparse
-import heapq
 import io
 import json
 import os
 import pathlib
-import re
-import string
+import shutil
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections import Counter
-from typing import BinaryIO
+
+import options as command_line
+import stdlib_counter
+from counted import Counted
+from failures import INPUT, MEMORY, Failure, on_disk, why
+from source import Source
+from tables import TableFile
+from words import Rules, stop_words_of
 
 FORMAT = 1  # of the JSON result; part of a result's key
 LISTED = 500  # words in the JSON result, at the least: the more, the surer the top words over all files
-BLOCK_BYTES = 64 * 1024  # 16-64 KiB measured best: the block and its tokens stay in the processor's cache
-LONGEST_WORD_BYTES = 64 * 1024
-
-EXIT_INPUT = 3
-EXIT_UPLOAD = 4
-
-BOM = b"\xef\xbb\xbf"
-ASCII_WHITE_SPACE = b" \t\n\r\x0b\x0c"
-# What str.split() takes for white space, in UTF-8. No lead byte of UTF-8 is ever a continuation byte, so a
-# match in any bytes is the same white space that decoding with errors="replace" would find.
-WHITE_SPACE = re.compile(
-    rb"[\t-\r\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80"
-)
-
-CUT_WHITE_SPACE_BYTES = 2  # how much of white space, which is three bytes at most, a block may end with
-
-
-class WordCount:
-    """The exact number of times each word occurs in a file, read once in blocks.
-
-    Bytes are split on ASCII white space and counted raw; only each *distinct* token is then decoded, split on
-    Unicode white space and stripped. That equals decoding first, as ASCII bytes never occur inside a UTF-8
-    sequence, and costs a fraction of it. Memory: one block, one word and the distinct words.
-    """
-
-    def __init__(self) -> None:
-        self.words: Counter[str] = Counter()
-        self.overlong_words = 0
-        self.bytes = 0
-
-    def read(self, stream: BinaryIO) -> None:
-        """Count all words of a binary stream."""
-        tokens: Counter[bytes] = Counter()
-        pending = b""  # the token that the last block ended in, perhaps cut
-        skipping = False  # inside an overlong word, whose beginning is forgotten already
-        block = stream.read(BLOCK_BYTES)
-        if block.startswith(BOM):
-            self.bytes += len(BOM)
-            block = block[len(BOM) :] or stream.read(BLOCK_BYTES)
-        while block:
-            self.bytes += len(block)
-            if skipping:
-                end = WHITE_SPACE.search(pending + block)
-                if end is None:
-                    pending = (pending + block)[-CUT_WHITE_SPACE_BYTES:]
-                    block = stream.read(BLOCK_BYTES)
-                    continue
-                block = (pending + block)[end.start() :]
-                pending, skipping = b"", False
-            pieces = (pending + block).split()
-            pending = b"" if block[-1] in ASCII_WHITE_SPACE or not pieces else pieces.pop()
-            tokens.update(pieces)
-            if len(pending) > LONGEST_WORD_BYTES:
-                pending, skipping = self._cut(pending, tokens)
-            block = stream.read(BLOCK_BYTES)
-        if pending and not skipping:
-            tokens[pending] += 1
-        self._finish(tokens)
-
-    def _cut(self, pending: bytes, tokens: Counter[bytes]) -> tuple[bytes, bool]:
-        """Count what is complete in a token with no ASCII white space for 64 KiB; return (rest, skipping)."""
-        *complete, last = WHITE_SPACE.split(pending)
-        tokens.update(piece for piece in complete if piece)
-        if len(last) - CUT_WHITE_SPACE_BYTES <= LONGEST_WORD_BYTES:
-            return last, False  # its last bytes may be the beginning of white space
-        self.overlong_words += 1
-        return last[-CUT_WHITE_SPACE_BYTES:], True
-
-    def _finish(self, tokens: Counter[bytes]) -> None:
-        for token, count in tokens.items():
-            for piece in WHITE_SPACE.split(token) if len(token) > LONGEST_WORD_BYTES else (token,):
-                if len(piece) > LONGEST_WORD_BYTES:
-                    self.overlong_words += count
-                    continue
-                for word in piece.decode("utf-8", "replace").split():
-                    stripped = word.strip(string.punctuation)
-                    if stripped:
-                        self.words[stripped] += count
-
-    def first_left_out(self, number: int) -> int:
-        """The count of the most frequent word that `top(number)` leaves out; 0 when it leaves none out."""
-        return self.top(number + 1)[-1][1] if len(self.words) > number else 0
-
-    def top(self, number: int) -> list[tuple[str, int]]:
-        """The `number` most frequent words: [(word, count), ...]."""
-        return heapq.nsmallest(number, self.words.items(), key=lambda item: (-item[1], item[0]))
-
-
-class UploadError(Exception):
-    """A result could not be uploaded."""
-
-
-def upload(url: str, content: bytes, content_type: str, attempts: int = 6) -> None:
-    """PUT a blob; retries what may pass (408, 429, 5xx, a lost connection), about half a minute in all.
-
-    Raises UploadError, whose text names the cause and no URL (it would hold the SAS).
-    """
-    cause = ""
-    headers = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-12-02", "Content-Type": content_type}
-    for attempt in range(1, attempts + 1):
-        request = urllib.request.Request(url, data=content, headers=headers, method="PUT")
-        try:
-            with urllib.request.urlopen(request, timeout=60):
-                return
-        except urllib.error.HTTPError as error:
-            cause = f"HTTP {error.code} {error.headers.get('x-ms-error-code') or error.reason}"
-            if error.code not in (408, 429) and error.code < 500:
-                raise UploadError(cause) from None
-        except (urllib.error.URLError, OSError) as error:
-            cause = str(getattr(error, "reason", error))
-        if attempt < attempts:
-            time.sleep(min(2 ** (attempt - 1), 16))
-    raise UploadError(f"{cause}, after {attempts} attempts")
+HERE = pathlib.Path(__file__).resolve().parent
 
 
 def where() -> dict[str, str]:
@@ -161,84 +48,131 @@ def as_text(top: list[tuple[str, int]], place: dict[str, str]) -> str:
     return f"Word\tCount\n{line}\n{words}{line}\n{places}"
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line; a usage error ends the program with status 2."""
-    parser = argparse.ArgumentParser(description="Count the words of a file and upload the top ones.")
-    parser.add_argument("file", help="path of the text file")
-    parser.add_argument("--words", type=int, default=3, help="how many words to list (default: 3)")
-    parser.add_argument("--key", default="result", help="name of the results: KEY.txt and KEY.json")
-    parser.add_argument("--output-container", help="upload the results there; without it they are only written here")
-    parser.add_argument("--delay-seconds", type=float, default=0, help="wait before counting, to watch a long task")
-    options = parser.parse_args(arguments)
-    if options.words < 1:
-        parser.error(f"--words is {options.words}, but must be 1 or more")
-    if options.output_container:
-        missing = [name for name in ("TOPN_BLOB_ENDPOINT", "TOPN_OUTPUT_SAS") if not os.environ.get(name)]
-        if missing:
-            parser.error(f"--output-container needs {' and '.join(missing)} in the environment")
-    return options
+def rules_of(options: argparse.Namespace) -> Rules:
+    """Which words count. Raises Failure when the stop words cannot be read."""
+    stop_words: frozenset[str] = frozenset()
+    if options.stop_words:
+        try:
+            text = pathlib.Path(options.stop_words).read_bytes()
+        except OSError as error:
+            raise Failure(INPUT, f"cannot read the stop words {options.stop_words}: {why(error)}") from None
+        stop_words = stop_words_of(text, fold_case=options.fold_case)
+    return Rules(fold_case=options.fold_case, min_length=options.min_length, stop_words=stop_words)
 
 
-def results(
-    options: argparse.Namespace, count: WordCount, started: float, counted: float
-) -> list[tuple[str, bytes, str]]:
-    """The two results as (name, content, content type); the JSON last, as it is the evidence of success.
+def count(
+    options: argparse.Namespace, source: Source, table: TableFile | None, work: pathlib.Path
+) -> tuple[Counted, str, str]:
+    """Count with the best engine there is; (what came out, the engine, why not the native one). Raises Failure."""
+    listed, memory_bytes = max(options.words, LISTED) + 1, options.memory_mib << 20
+    rules, note = rules_of(options), ""
+    if options.engine != "stdlib":
+        import native_counter
 
-    `started` and `counted` are seconds since 1970, by the node's clock.
+        try:
+            engine = native_counter.find_engine(HERE, work)
+        except native_counter.Refused as refusal:
+            note = str(refusal)
+            if options.engine == "native":
+                raise Failure(1, note) from None
+        else:
+            counted = native_counter.count(
+                engine,
+                source,
+                rules,
+                listed=listed,
+                table=table,
+                memory_bytes=memory_bytes,
+                threads=options.threads,
+                directory=work,
+            )
+            return counted, "native", ""
+    counted = stdlib_counter.count(
+        source,
+        rules,
+        listed=listed,
+        table=table,
+        memory_bytes=memory_bytes,
+        processes=options.threads,
+        directory=work,
+    )
+    return counted, "stdlib", note
+
+
+def results(options: argparse.Namespace, record: dict[str, object], top: list[tuple[str, int]]) -> list[pathlib.Path]:
+    """Write the results for people and for programs; the JSON last, as it is the evidence of success.
+
+    Raises Failure.
     """
-    top, place, listed = count.top(options.words), where(), max(options.words, LISTED)
+    text, evidence = pathlib.Path(f"{options.key}.txt"), pathlib.Path(f"{options.key}.json")
+    shown = as_text(top, where())
+    try:
+        text.write_text(shown, "utf-8")
+        evidence.write_text(json.dumps(record), "utf-8")
+    except OSError as error:
+        raise on_disk(error, "writing the result") from None
+    print(shown)
+    return [text, *([pathlib.Path(f"{options.key}.table.gz")] if options.table else []), evidence]
+
+
+def run(options: argparse.Namespace, work: pathlib.Path) -> None:
+    """Count, write the results, upload them. Raises Failure."""
+    time.sleep(options.delay_seconds)
+    started, source = time.time(), Source(options.file)
+    table = TableFile(pathlib.Path(f"{options.key}.table.gz")) if options.table else None
+    try:
+        counted, engine, note = count(options, source, table, work)
+        written = None if table is None else table.finish()
+    except BaseException:
+        if table is not None:
+            table.path.unlink(missing_ok=True)
+        raise
+    if note:
+        print(f"Counted without the native counter: {note}.", flush=True)
+    listed = max(options.words, LISTED)
     record = {
         "format": FORMAT,
         "key": options.key,
         "num_words": options.words,
-        "words": top,
-        "listed": count.top(listed),
-        "first_left_out": count.first_left_out(listed),
-        "total_words": sum(count.words.values()),
-        "distinct_words": len(count.words),
-        "overlong_words": count.overlong_words,
-        "bytes": count.bytes,
+        "words": counted.top[: options.words],
+        "listed": counted.top[:listed],
+        "first_left_out": counted.first_left_out(listed),
+        "total_words": counted.total,
+        "distinct_words": counted.distinct,
+        "overlong_words": counted.overlong,
+        "bytes": source.bytes,
+        "text_bytes": counted.text_bytes,
         "started": round(started, 3),
-        "counted": round(counted, 3),
-        **place,
+        "counted": round(time.time(), 3),
+        "engine": engine,
+        "engine_note": note,
+        "table": written,
+        **where(),
     }
-    return [
-        (f"{options.key}.txt", as_text(top, place).encode("utf-8"), "text/plain; charset=utf-8"),
-        (f"{options.key}.json", json.dumps(record).encode("utf-8"), "application/json"),
-    ]
+    paths = results(options, record, counted.top[: options.words])
+    if options.output_container:
+        import blobs  # its imports take longer than counting a small file
 
-
-def upload_to(container: str, name: str, content: bytes, content_type: str) -> None:
-    """Upload one result into the container that the environment gives a SAS for. Raises UploadError."""
-    print(f"Uploading {name} to container [{container}]...", flush=True)
-    endpoint, sas = os.environ["TOPN_BLOB_ENDPOINT"].rstrip("/"), os.environ["TOPN_OUTPUT_SAS"]
-    upload(f"{endpoint}/{container}/{urllib.parse.quote(name)}?{sas}", content, content_type)
+        types = {".txt": "text/plain; charset=utf-8", ".gz": "application/gzip", ".json": "application/json"}
+        for path in paths:
+            blobs.upload(options.output_container, path, types[path.suffix])
 
 
 def main() -> int:
-    """Count, write both results, upload both; return the exit status."""
+    """Do it all; return the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the node's locale is
-    options = parse_arguments()
-    time.sleep(options.delay_seconds)
-    started = time.time()
-    count = WordCount()
+    options, work = command_line.parse(), pathlib.Path(f"topn-work-{os.getpid()}")
     try:
-        with pathlib.Path(options.file).open("rb", buffering=0) as stream:
-            count.read(stream)
-    except OSError as error:
-        print(f"cannot read {options.file}: {error.strerror}", file=sys.stderr)
-        return EXIT_INPUT
-    for name, content, content_type in results(options, count, started, time.time()):
-        pathlib.Path(name).write_bytes(content)
-        if name.endswith(".txt"):
-            print(content.decode("utf-8"))
-        try:
-            if options.output_container:
-                upload_to(options.output_container, name, content, content_type)
-        except UploadError as error:
-            print(f"cannot upload {name} to container [{options.output_container}]: {error}", file=sys.stderr)
-            return EXIT_UPLOAD
+        run(options, work)
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return failure.status
+    except MemoryError:
+        print(f"out of memory, below the limit of {options.memory_mib} MiB", file=sys.stderr)
+        return MEMORY
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return 0
 
 

@@ -40,9 +40,11 @@ def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
         assert not wrong, f"{module.relative_to(ROOT)} imports {wrong}"
 
 
-def test_the_node_task_imports_the_standard_library_only() -> None:
+def test_the_node_task_imports_the_standard_library_and_its_siblings_only() -> None:
+    siblings = {module.stem for module in (ROOT / "node_task").glob("*.py")}
+    assert not siblings & (sys.stdlib_module_names | PACKAGES), "one would hide the other"
     for module in (ROOT / "node_task").rglob("*.py"):
-        assert imported_by(module) <= sys.stdlib_module_names
+        assert imported_by(module) <= sys.stdlib_module_names | siblings
 
 
 def test_the_emulator_does_not_know_prefect() -> None:

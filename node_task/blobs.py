@@ -1,0 +1,125 @@
+"""Blobs over plain HTTPS: results go up, tables come down, with the SAS that the environment holds.
+
+No text of an error holds a URL, as the SAS is part of it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import pathlib
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+
+from failures import DISK_FULL, SAS, TABLE, UPLOAD, Failure, on_disk, why
+
+API_VERSION = "2021-12-02"
+TIMEOUT_SECONDS = 60
+ATTEMPTS = 6  # with pauses of half a minute in all
+CHUNK_BYTES = 256 * 1024
+
+
+def upload(container: str, path: pathlib.Path, content_type: str, attempts: int = ATTEMPTS) -> None:
+    """PUT a file into the container that TOPN_OUTPUT_SAS is for. Raises Failure."""
+    print(f"Uploading {path.name} to container [{container}]...", flush=True)
+    cannot = f"cannot upload {path.name} to container [{container}]"
+    sas = os.environ["TOPN_OUTPUT_SAS"]
+    headers = {
+        "x-ms-blob-type": "BlockBlob",
+        "x-ms-version": API_VERSION,
+        "Content-Type": content_type,
+        "Content-Length": str(path.stat().st_size),
+    }
+    url = _url(container, path.name, sas)
+    for cause in _attempts(attempts, sas, cannot, UPLOAD):
+        with path.open("rb") as content:
+            request = urllib.request.Request(url, data=content, headers=headers, method="PUT")
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
+                    return
+            except (OSError, http.client.HTTPException) as error:
+                cause.append(error)
+
+
+def download(container: str, name: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> None:
+    """GET a blob of the container that TOPN_TABLES_SAS is for into a file. Raises Failure."""
+    cannot = f"cannot fetch {name} from container [{container}]"
+    sas = os.environ["TOPN_TABLES_SAS"]
+    request = urllib.request.Request(_url(container, name, sas), headers={"x-ms-version": API_VERSION})
+    for cause in _attempts(attempts, sas, cannot, TABLE):
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+                _save(answer, path)
+                return
+        except (OSError, http.client.HTTPException) as error:
+            cause.append(error)
+
+
+def _save(answer: http.client.HTTPResponse, path: pathlib.Path) -> None:
+    """Write an answer's body. Raises Failure for the disk, OSError or HTTPException for the connection."""
+    promised, got = answer.headers.get("Content-Length", ""), 0
+    try:
+        file = path.open("wb", buffering=0)
+    except OSError as error:
+        raise on_disk(error, f"fetching {path.name}") from None
+    with file:
+        while chunk := answer.read(CHUNK_BYTES):
+            got += len(chunk)
+            try:
+                while chunk:
+                    chunk = chunk[file.write(chunk) or 0 :]
+            except OSError as error:
+                raise on_disk(error, f"fetching {path.name}") from None
+    if promised.isdecimal() and got < int(promised):
+        raise ConnectionError(f"the connection was lost after {got} of {promised} bytes")
+
+
+def _url(container: str, name: str, sas: str) -> str:
+    endpoint = os.environ["TOPN_BLOB_ENDPOINT"].rstrip("/")
+    return f"{endpoint}/{urllib.parse.quote(container)}/{urllib.parse.quote(name)}?{sas}"
+
+
+def _attempts(number: int, sas: str, cannot: str, status: int) -> Iterator[list[Exception]]:
+    """Give each attempt a list for its error; go on after one that may pass (408, 429, 5xx, a lost connection).
+
+    Raises Failure after any other, and after the last.
+    """
+    for attempt in range(1, number + 1):
+        errors: list[Exception] = []
+        yield errors
+        text, may_pass = _cause(errors[0])
+        if isinstance(errors[0], urllib.error.HTTPError) and errors[0].code == 403:
+            raise Failure(SAS, f"{cannot}: {text}{_expiry(sas)}")
+        if not may_pass:
+            raise Failure(status, f"{cannot}: {text}")
+        if attempt < number:
+            time.sleep(min(2 ** (attempt - 1), 16))
+    raise Failure(status, f"{cannot}: {text}, after {number} attempts")
+
+
+def _cause(error: Exception) -> tuple[str, bool]:
+    """What went wrong, and whether it may pass."""
+    if isinstance(error, urllib.error.HTTPError):
+        code = error.headers.get("x-ms-error-code") if error.headers else None
+        return f"HTTP {error.code} {code or error.reason}", error.code in (408, 429) or error.code >= 500
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
+        return why(error.reason), True
+    if isinstance(error, OSError):
+        return why(error), True
+    return f"{type(error).__name__} in the answer", True
+
+
+def _expiry(sas: str) -> str:
+    """Since when a SAS is no longer valid, if that is the reason."""
+    import datetime
+
+    try:
+        ends = urllib.parse.parse_qs(sas)["se"][0]
+        ended = datetime.datetime.fromisoformat(ends.replace("Z", "+00:00"))
+        over = ended < datetime.datetime.now(datetime.timezone.utc)
+    except (KeyError, ValueError, TypeError):
+        return ""
+    return f"; the SAS expired at {ends}" if over else ""

@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
-from failures import DISK_FULL, SAS, TABLE, UPLOAD, Failure, on_disk, why
+from failures import SAS, TABLE, UPLOAD, Failure, on_disk, why
 
 API_VERSION = "2021-12-02"
 TIMEOUT_SECONDS = 60
@@ -87,6 +87,7 @@ def _attempts(number: int, sas: str, cannot: str, status: int) -> Iterator[list[
 
     Raises Failure after any other, and after the last.
     """
+    text = ""
     for attempt in range(1, number + 1):
         errors: list[Exception] = []
         yield errors

@@ -161,7 +161,7 @@ class Part:
             said = self._count(counter, source, start, end)
             with os.fdopen(answer, "w", encoding="utf-8") as stream:
                 json.dump(said, stream)
-        except BaseException:  # noqa: BLE001  # the parent tells; nothing of the parent's may run here
+        except BaseException:  # the parent tells; nothing of the parent's may run here
             os._exit(1)
         os._exit(0)
 

@@ -91,15 +91,13 @@ def read_run(path: pathlib.Path) -> Iterator[Row]:
 
 def merged(runs: Iterable[Iterable[Row]]) -> Iterator[Row]:
     """Sorted rows as one sorted stream, in which each word occurs once."""
-    merging = heapq.merge(*runs)
-    for word, total in merging:
-        break
-    else:
-        return
-    for next_word, count in merging:
+    word, total = b"", 0  # no word is empty
+    for next_word, count in heapq.merge(*runs):
         if next_word == word:
             total += count
-        else:
+            continue
+        if word:
             yield word, total
-            word, total = next_word, count
-    yield word, total
+        word, total = next_word, count
+    if word:
+        yield word, total

@@ -144,15 +144,16 @@ static size_t without_bom(uint8_t *block, size_t size) {
 void count_part(Worker *worker, const Input *input, uint64_t start, uint64_t end) {
     size_t longest_pending = worker->rules->longest + CUT_WHITE_SPACE_BYTES;
     Cutter cutter = {.buffer = allocate(longest_pending + input->block_bytes + CLASSIFIED)};
-    bool inside = input->seekable && begins_inside(input, start), last = false;
+    bool inside = input->seekable && begins_inside(input, start), between = !inside, last = false;
     for (uint64_t at = start; !last;) {
-        if (at >= end && (inside || (!cutter.pending && !cutter.skipping)))
+        if (at >= end && (inside || between))
             break; /* all tokens that began in this part are counted */
         uint8_t *block = cutter.buffer + cutter.pending;
         size_t wanted = at < end && end - at < input->block_bytes ? (size_t)(end - at) : input->block_bytes;
         size_t got = read_block(input, block, at, wanted);
         if (got == 0)
             break;
+        between = is_ascii_white(block[got - 1]);
         size_t use = at == 0 ? without_bom(block, got) : got;
         if (at < end)
             worker->bytes += got;

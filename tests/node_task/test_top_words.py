@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from native_counter import Refused, find_engine
-from tables import read_run
 
+from native_counter import Refused, find_engine
 from tests.conftest import naive_top
 from tests.node_task.conftest import ENGINE, in_order, naive_counts, run
 
@@ -179,7 +178,7 @@ def ended(program: Path, folder: Path, *arguments: str, limit: tuple[int, int] |
         capture_output=True,
         encoding="utf-8",
         timeout=120,
-        preexec_fn=(lambda: resource.setrlimit(limit[0], (limit[1], limit[1]))) if limit else None,  # noqa: PLW1509
+        preexec_fn=(lambda: resource.setrlimit(limit[0], (limit[1], limit[1]))) if limit else None,
     )
     assert {path.name for path in folder.iterdir()} == before
     assert done.stderr.count("\n") == 1 or done.returncode == 2, done.stderr

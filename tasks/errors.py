@@ -4,6 +4,7 @@ TopnError            exit status
 +- BadInput               2    the user's: refused before anything is created
 +- RunFailed              1    the run's
    +- TryAgain            1    may pass by itself: a step's retries repeat it
+   +- TimedOut            1    not all files were counted in time; all results are kept
    +- FilesFailed         1    some files were not counted; all other results are kept
 """
 
@@ -37,6 +38,10 @@ class RunFailed(TopnError):
 
 class TryAgain(RunFailed):
     """The service could not do it now."""
+
+
+class TimedOut(RunFailed):
+    """Not all files were counted within the run's timeout."""
 
 
 class FilesFailed(RunFailed):

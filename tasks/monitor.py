@@ -1,189 +1,69 @@
-"""Step 6: one poller for a job, whatever the number of files, and a future for each."""
+"""Step 6: the job is watched by one task run; each file, or each chunk of many files, has one that awaits its result."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+import hashlib
+from collections.abc import Sequence
+from typing import Any
 
-from azure.batch.aio import BatchClient
-from azure.batch.models import BatchTask, BatchTaskCounts, BatchTaskExecutionResult
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from tasks.clients import Clients
-from tasks.errors import RunFailed, TopnError
+from tasks.in_flight import JobInFlight
 from tasks.plan import InputFile
-from tasks.progress import Progress
+from tasks.results import FailedFile
 from tasks.retries import STEP
+from tasks.taking import Taking
 
-INTERVAL = timedelta(seconds=1)
-LISTING_TICKS = 10
-STDERR_TAIL_BYTES = 2000
-COMPLETED_FIELDS = ["id", "creationTime", "executionInfo", "nodeInfo"]
+MOST_TASK_RUNS = 1000  # of a flow run: beyond, Prefect's UI draws no more and its server's queue may lose some
+CHUNK = 100  # files; chunks are multiples of it
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a Batch task ended."""
-
-    node_id: str
-    exit_code: int | None  # None: it never ran
-    added: datetime
-    started: datetime | None  # of its last attempt: when its node began to fetch its files
-    ended: datetime | None
-    retries: int = 0  # after exits other than 0
-    requeues: int = 0  # after its node had left
-    failure: str | None = None  # its class, see `failure_class`; None: it succeeded
-    message: str = ""  # Batch's own words for the failure
-
-    @property
-    def seconds(self) -> float:
-        """From the start of its last attempt to its end."""
-        return (self.ended - self.started).total_seconds() if self.started and self.ended else 0.0
-
-
-class Monitor:
-    """Watches the Batch tasks of one job with one poller, and lets any number of readers await their outcomes."""
-
-    def __init__(self, batch: BatchClient, job_id: str, batch_task_ids: Iterable[str], timeout: timedelta) -> None:
-        loop = asyncio.get_running_loop()
-        self._batch = batch
-        self.job_id = job_id
-        self.timeout = timeout
-        self._deadline = loop.time() + timeout.total_seconds()
-        self._outcomes: dict[str, asyncio.Future[Outcome]] = {id: loop.create_future() for id in batch_task_ids}
-        self._waiting = dict(self._outcomes)
-
-    async def outcome(self, batch_task_id: str) -> Outcome:
-        """Wait until this Batch task has ended. Raises what ended the watching, if that came first."""
-        return await asyncio.shield(self._outcomes[batch_task_id])
-
-    async def watch(self) -> None:
-        """Poll until all Batch tasks have ended; log the counts when they move. Raises RunFailed at the timeout.
-
-        One call of task counts each tick; a listing when more have completed than are known here, and now and
-        then anyway: counts may lag behind (Batch's documentation of Get Task Counts), the listing does not.
-        """
-        counts = BatchTaskCounts(active=len(self._waiting), running=0, completed=0, succeeded=0, failed=0)
-        progress = Progress(len(self._outcomes))
-        ticks = itertools.count(1)
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                while self._waiting:
-                    latest = (await self._batch.get_job_task_counts(self.job_id)).task_counts
-                    if latest != counts:
-                        counts = latest
-                        log_counts(counts, len(self._outcomes))
-                        await progress.show(counts)
-                    known = len(self._outcomes) - len(self._waiting)
-                    if counts.completed > known or next(ticks) % LISTING_TICKS == 0:
-                        await self._collect()
-                    if self._waiting:
-                        await asyncio.sleep(INTERVAL.total_seconds())
-        except TimeoutError:
-            raise RunFailed(self._late(counts)) from None
-
-    def give_up(self, error: BaseException) -> None:
-        """Let all who still wait know why there will be no outcome."""
-        for future in self._waiting.values():
-            future.set_exception(error)
-            future.exception()  # read once, lest asyncio complain where nobody awaits it
-        self._waiting.clear()
-
-    async def _collect(self) -> None:
-        async for batch_task in self._batch.list_tasks(
-            self.job_id, filter="state eq 'completed'", select=COMPLETED_FIELDS
-        ):
-            if future := self._waiting.pop(batch_task.id, None):
-                future.set_result(read_outcome(batch_task))
-
-    def _late(self, counts: BatchTaskCounts) -> str:
-        minutes = self.timeout.total_seconds() / 60
-        return (
-            f"{len(self._waiting)} of {len(self._outcomes)} tasks of job {self.job_id} did not complete within the "
-            f"timeout of {minutes:g} minutes ({counts.active} active, {counts.running} running)."
-        )
-
-
-def log_counts(counts: BatchTaskCounts, total: int) -> None:
-    """Say how far the job is; the numbers ride along for who shows them otherwise."""
-    get_run_logger().info(
-        "Tasks: %d active, %d running, %d succeeded, %d failed",
-        *(counts.active, counts.running, counts.succeeded, counts.failed),
-        extra={"done": counts.completed, "total": total},
-    )
-
-
-def read_outcome(batch_task: BatchTask) -> Outcome:
-    """What a completed Batch task says of its end."""
-    execution, node = batch_task.execution_info, batch_task.node_info
-    assert execution is not None and batch_task.creation_time is not None  # selected, and completed
-    outcome = Outcome(
-        node_id=node.node_id or "" if node else "",
-        exit_code=execution.exit_code,
-        added=batch_task.creation_time,
-        started=execution.start_time,
-        ended=execution.end_time,
-        retries=execution.retry_count,
-        requeues=execution.requeue_count,
-    )
-    if execution.result == BatchTaskExecutionResult.SUCCESS:
-        return outcome
-    info = execution.failure_info
-    code = info.code or "" if info else ""
-    message = info.message or code if info else "the task failed"
-    return replace(outcome, failure=failure_class(code), message=message)
-
-
-def failure_class(code: str) -> str:
-    """The class of a failure, by the code that Batch gives for it (BatchErrorCodeStrings of the .NET SDK)."""
-    if code == "FailureExitCode":
-        return "exit_code"
-    if code == "TaskEnded":
-        return "wall_clock"
-    if code.startswith("FileUpload"):
-        return "upload"
-    if code.startswith(("Blob", "Resource")) or code == "DiskFull":
-        return "resource_file"
-    return "scheduling"
+Summary = dict[str, Any]
 
 
 @task(name="monitor", **STEP)
-async def monitor_batch_tasks(monitor: Monitor) -> None:
-    """Watch until all Batch tasks have ended. Raises RunFailed at the timeout."""
+async def monitor_batch_tasks(job: JobInFlight) -> None:
+    """Watch until all Batch tasks have ended. Raises RunFailed at the timeout, or when nothing runs and nothing will."""
     get_run_logger().info(
         "Monitoring all tasks for 'Completed' state, timeout in %s...",
-        monitor.timeout,
+        job.timeout,
         extra={"done": 0, "total": 0},
     )
-    await monitor.watch()
+    await job.watch()
 
 
-@task(name="count", cache_policy=NO_CACHE)
-async def count_file(monitor: Monitor, file: InputFile) -> State[Outcome] | Outcome:
-    """Await the Batch task of one file: this task run is the file's line in Prefect's UI."""
-    try:
-        outcome = await monitor.outcome(file.batch_task_id)
-    except TopnError as error:
-        return Failed(message=f"{file.name}: {error}")
-    if outcome.failure:
-        return Failed(message=f"{file.name}: {outcome.message} (exit code {outcome.exit_code})")
-    return outcome
+def chunks(files: Sequence[InputFile]) -> list[Sequence[InputFile]]:
+    """What one task run each stands for: a file, or for more than a thousand files a chunk of them."""
+    size = 1
+    if len(files) > MOST_TASK_RUNS:
+        size = -(-len(files) // (MOST_TASK_RUNS * CHUNK)) * CHUNK
+    return [files[start : start + size] for start in range(0, len(files), size)]
 
 
-async def stderr_tail(clients: Clients, job_id: str, batch_task_id: str) -> str:
-    """The end of what a Batch task wrote to stderr; raises azure-core's errors when its node is gone."""
-    properties = await clients.batch.get_task_file_properties(job_id, batch_task_id, "stderr.txt")
-    size = properties.content_length or 0
-    if not size:
-        return ""
-    first = max(0, size - STDERR_TAIL_BYTES)
-    stream = await clients.batch.download_task_file(
-        job_id, batch_task_id, "stderr.txt", ocp_range=f"bytes={first}-{size - 1}"
-    )
-    return b"".join([chunk async for chunk in stream]).decode("utf-8", "replace")
+def chunk_name(first: int, chunk: Sequence[InputFile]) -> str:
+    """How its task run is called, as Prefect leaves it: a file's name, or the chunk's place among all files.
+
+    Prefect formats a task run's name with the task's arguments: braces are escaped.
+    """
+    if len(chunk) > 1:
+        return f"files {first + 1:06d}-{first + len(chunk):06d}"
+    return chunk[0].name.replace("{", "{{").replace("}", "}}")
+
+
+def chunk_key(chunk: Sequence[InputFile]) -> str:
+    """The key of what a task run counts, for Prefect's cache: the file's own, or that of all in the chunk."""
+    if len(chunk) == 1:
+        return f"topn-{chunk[0].key}"
+    return "topn-" + hashlib.sha256("\n".join(file.key for file in chunk).encode()).hexdigest()[:40]
+
+
+@task(name="count", persist_result=True, result_serializer="json")
+async def count_chunk(taking: Taking, chunk: Sequence[InputFile]) -> State[Summary] | Summary:
+    """Await the results of a file, or of the files of a chunk: this task run is their line in Prefect's UI."""
+    results = [await taking.done(file) for file in chunk]
+    failed = [one for one in results if isinstance(one, FailedFile)]
+    if failed:
+        more = f", and {len(failed) - 1} more of {len(chunk)}" if len(failed) > 1 else ""
+        return Failed(message=f"{failed[0].sentence}{more}")
+    return {"files": len(results), "keys": [file.key for file in chunk[:CHUNK]]}

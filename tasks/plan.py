@@ -41,6 +41,12 @@ class Plan:
     files: tuple[InputFile, ...]
 
     @property
+    def how(self) -> str:
+        """What counts and how, in 16 hex digits: results that share it may be kept together."""
+        counted = f"{self.application.sha256}\n{self.counting.identity}\nformat={FORMAT}"
+        return hashlib.sha256(counted.encode()).hexdigest()[:16]
+
+    @property
     def num_words(self) -> int:
         """How many top words of each file are asked for."""
         return self.counting.num_words

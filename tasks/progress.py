@@ -17,12 +17,17 @@ class Progress:
         self._total = total
         self._artifact: UUID | None = None
 
-    async def show(self, counts: BatchTaskCounts) -> None:
-        """Move to these counts; the first call makes the artifact."""
-        percent = 100 * counts.completed / self._total
+    async def show(self, counts: BatchTaskCounts, already_done: int = 0, why: str = "") -> None:
+        """Move to these counts; the first call makes the artifact.
+
+        Args:
+            already_done: files that needed no Batch task.
+            why: nothing runs, if so.
+        """
+        percent = min(100.0, 100 * (counts.succeeded + already_done) / self._total)
         description = (
-            f"{counts.succeeded} of {self._total} files counted, {counts.failed} failed, "
-            f"{counts.running} running, {counts.active} waiting"
+            f"{counts.succeeded + already_done} of {self._total} files counted, {counts.failed} tasks failed, "
+            f"{counts.running} running, {counts.active} waiting{f'. Nothing runs yet: {why}' if why else ''}"
         )
         if self._artifact is None:
             self._artifact = await acreate_progress_artifact(percent, key=PROGRESS_ARTIFACT, description=description)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypedDict
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypedDict, TypeVar
 
-from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
 from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from tasks.errors import TryAgain
+from tasks.errors import TryAgain, brief
+from tasks.logs import run_logger
+
+Result = TypeVar("Result")
+
+TROUBLE = timedelta(minutes=5)  # of a service that a run lives through
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
 
 # 501 and 505 say that the service will never do this; any other 5xx says "not now".
 PASSING_STATUS = {408, 429} | (set(range(500, 600)) - {501, 505})
@@ -49,3 +59,31 @@ STEP: _Step = {
     "retry_condition_fn": _failed_in_passing,
     "cache_policy": NO_CACHE,
 }
+
+
+async def patiently(call: Callable[[], Awaitable[Result]], patience: timedelta = TROUBLE) -> Result:
+    """Await `call()`, again and again while its error may pass, with growing pauses or those that Retry-After asks for.
+
+    Raises the last error when the trouble has lasted longer than `patience`.
+    """
+    loop = asyncio.get_running_loop()
+    pause_seconds, last = FIRST_PAUSE_SECONDS, loop.time() + patience.total_seconds()
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            asked = _retry_after_seconds(error)
+            wait = max(asked, pause_seconds * random.uniform(0.75, 1.25))
+            if not is_transient(error) or loop.time() + wait > last:
+                raise
+            run_logger().warning("%s; trying again", brief(error) if isinstance(error, AzureError) else error)
+            await asyncio.sleep(wait)
+            pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _retry_after_seconds(error: Exception) -> float:
+    headers = error.response.headers if isinstance(error, HttpResponseError) and error.response else {}
+    try:
+        return float(headers.get("Retry-After", 0))
+    except ValueError:  # a date, which neither service sends
+        return 0.0

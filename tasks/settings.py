@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ class Settings:
     storage_key: str | None = field(repr=False)
     blob_endpoint: str  # https://ACCOUNT.blob.core.windows.net, no slash at the end
     batch_account_id: str | None = None  # /subscriptions/.../batchAccounts/ACCOUNT, for the plan's quotas
+    results_container: str = "topn-results"  # the results of all runs, by key
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -44,6 +46,7 @@ class Settings:
             storage_key=storage_key,
             blob_endpoint=_url("AZURE_STORAGE_BLOB_ENDPOINT", blob_endpoint),
             batch_account_id=_account_id(environment),
+            results_container=_container(environment),
         )
         for endpoint, key, name in (
             (settings.batch_endpoint, batch_key, "AZURE_BATCH_ACCESS_KEY"),
@@ -67,6 +70,13 @@ def _account_id(environment: Mapping[str, str]) -> str | None:
     if account_id and "/providers/microsoft.batch/batchaccounts/" not in account_id.lower():
         raise BadInput(f"AZURE_BATCH_ACCOUNT_ID is {account_id}, which is not the resource id of a Batch account.")
     return account_id
+
+
+def _container(environment: Mapping[str, str]) -> str:
+    name = environment.get("TOPN_RESULTS_CONTAINER") or "topn-results"
+    if not re.fullmatch(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise BadInput(f"TOPN_RESULTS_CONTAINER is {name}, which no container can be called.")
+    return name
 
 
 def _key(environment: Mapping[str, str], name: str) -> str | None:

@@ -1,0 +1,253 @@
+"""Step 7: the results, taken as they come: downloaded, checked, kept in the cache and in a folder of the run's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from prefect import get_run_logger, task
+
+from tasks.clients import Clients
+from tasks.concurrency import for_each
+from tasks.errors import RunFailed, TimedOut, brief
+from tasks.in_flight import JobInFlight
+from tasks.node_result import NodeResult, read_node_result
+from tasks.outcome import Outcome, stderr_tail
+from tasks.outputs import write_output
+from tasks.overall import Overall
+from tasks.plan import InputFile, Plan
+from tasks.results import Counted, FailedFile, FileResult, Results
+from tasks.results_cache import Damaged, ResultsCache
+from tasks.retries import STEP
+from tasks.run import Run
+from tasks.timeline import Span
+
+AT_ONCE = 16  # downloads
+
+
+class Taking:
+    """Takes the result of each file, from the cache or from the job in flight; lets any number of readers await it."""
+
+    def __init__(self, clients: Clients, run: Run, plan: Plan, cache: ResultsCache, folder: Path) -> None:
+        loop = asyncio.get_running_loop()
+        self._clients, self._run, self._plan, self._cache, self._folder = clients, run, plan, cache, folder
+        self._done: dict[str, asyncio.Future[FileResult | FailedFile]] = {
+            file.name: loop.create_future() for file in plan.files
+        }
+        self._overall = Overall()
+        self._spans: list[Span] = []
+        self._retries = self._requeues = 0
+        self.engines: dict[str, int] = {}  # files by the engine that counted them, and why it was not the native one
+
+    @property
+    def output_container(self) -> str:
+        """Where the nodes deliver."""
+        return self._run.output_container
+
+    async def done(self, file: InputFile) -> FileResult | FailedFile:
+        """Wait until a file is counted, or known not to be."""
+        return await asyncio.shield(self._done[file.name])
+
+    async def take_kept(self, files: Collection[InputFile]) -> list[InputFile]:
+        """Take the results that the cache has; return the files whose kept result is damaged."""
+        return await self._take_stored(files, "kept", self._cache.read)
+
+    async def take_delivered(self, files: Collection[InputFile]) -> list[InputFile]:
+        """Take the results that a run which died has left in the output container; return the files whose is damaged."""
+        return await self._take_stored(files, "delivered", self._download)
+
+    async def _take_stored(
+        self, files: Collection[InputFile], how: str, read: Callable[[str], Awaitable[bytes]]
+    ) -> list[InputFile]:
+        damaged: list[InputFile] = []
+
+        async def take(file: InputFile) -> None:
+            try:
+                content = await read(file.key)
+                result = await asyncio.to_thread(read_node_result, content, file, self._plan)
+            except (Damaged, RunFailed, AzureError) as error:
+                cause = brief(error) if isinstance(error, AzureError) else error
+                get_run_logger().warning("%s: its %s result is no good (%s): it is counted again", file.name, how, cause)
+                damaged.append(file)
+                return
+            if how == "delivered":
+                await self._cache.keep(file.key, content)
+            await self._accept(file, result, cached=how == "kept")
+
+        await for_each(take, files, AT_ONCE)
+        return damaged
+
+    async def take_counted(self, job: JobInFlight, number: int) -> None:
+        """Take the results of so many files of the job in flight, as their tasks end."""
+        left = number
+        per_taker = asyncio.Lock()
+
+        async def take() -> None:
+            nonlocal left
+            while True:
+                async with per_taker:
+                    if left == 0:
+                        return
+                    file = await job.settled.get()
+                    left -= 1
+                if not await self._take_counted(job, file):
+                    left += 1  # another attempt follows
+
+        takers = [asyncio.create_task(take()) for _ in range(AT_ONCE)]
+        try:
+            await asyncio.gather(*takers)
+        finally:
+            for taker in takers:
+                taker.cancel()
+            await asyncio.gather(*takers, return_exceptions=True)
+
+    async def _take_counted(self, job: JobInFlight, file: InputFile) -> bool:
+        """Take one file's result, or tell why there is none; False when another attempt was asked for."""
+        attempts = job.attempts[file.batch_task_id]
+        try:
+            outcome = await job.outcome(file)
+        except RunFailed as error:
+            late = isinstance(error, TimedOut)
+            self._fail(
+                FailedFile(
+                    name=file.name,
+                    failure="timeout" if late else "run",
+                    exit_code=None,
+                    message="not counted within the run's timeout" if late else str(error),
+                    attempts=attempts,
+                )
+            )
+            return True
+        result = None
+        if outcome.failure:
+            tail = await self._stderr_tail(job.job_id, outcome)
+            self._note(outcome, attempts)
+            self._fail(
+                FailedFile(
+                    name=file.name,
+                    failure=outcome.failure,
+                    exit_code=outcome.exit_code,
+                    message=outcome.message,
+                    stderr_tail=tail,
+                    attempts=attempts,
+                )
+            )
+        else:
+            try:
+                content = await self._download(file.key)
+                result = await asyncio.to_thread(read_node_result, content, file, self._plan)
+            except (RunFailed, Damaged, AzureError) as error:
+                cause = brief(error) if isinstance(error, AzureError) else str(error)
+                if job.reopen(file, outcome):
+                    get_run_logger().warning("%s: %s; another attempt follows", file.name, cause)
+                    return False
+                self._note(outcome, attempts)
+                self._fail(
+                    FailedFile(
+                        name=file.name,
+                        failure="result",
+                        exit_code=outcome.exit_code,
+                        message=cause,
+                        attempts=attempts,
+                    )
+                )
+            else:
+                await self._cache.keep(file.key, content)
+                self._note(outcome, attempts)
+                await self._accept(file, result, outcome=outcome, attempts=attempts)
+        self._span(file, outcome, result)
+        return True
+
+    def _note(self, outcome: Outcome, attempts: int) -> None:
+        self._retries += outcome.retries + attempts - 1
+        self._requeues += outcome.requeues
+
+    def _span(self, file: InputFile, outcome: Outcome, result: NodeResult | None) -> None:
+        if outcome.started and outcome.ended:
+            self._spans.append(
+                Span(
+                    name=file.name,
+                    node_id=outcome.node_id,
+                    added=outcome.added,
+                    started=outcome.started,
+                    counting=result and result.started,
+                    counted=result and result.counted,
+                    ended=outcome.ended,
+                    failed=isinstance(self._done[file.name].result(), FailedFile),
+                )
+            )
+
+    async def _accept(
+        self,
+        file: InputFile,
+        result: NodeResult,
+        *,
+        outcome: Outcome | None = None,
+        cached: bool = False,
+        attempts: int = 1,
+    ) -> None:
+        try:
+            await asyncio.to_thread(write_output, self._folder, file.name, result.text())
+        except RunFailed as error:
+            self._fail(FailedFile(name=file.name, failure="result", exit_code=None, message=str(error)))
+            return
+        self._overall.add(result.listed, result.first_left_out)
+        engine = result.engine + (f" ({result.engine_note})" if result.engine_note else "")
+        self.engines[engine] = self.engines.get(engine, 0) + 1
+        seconds = outcome.seconds if outcome else (result.counted - result.started).total_seconds()
+        self._done[file.name].set_result(
+            FileResult(
+                name=file.name,
+                node=outcome.node_id if outcome else result.node,
+                seconds=round(seconds, 3),
+                cached=cached,
+                attempts=attempts,
+                **result.model_dump(include={"key", "words", "total_words", "distinct_words", "overlong_words"}),
+            )
+        )
+
+    def _fail(self, failed: FailedFile) -> None:
+        self._done[failed.name].set_result(failed)
+
+    async def _download(self, key: str) -> bytes:
+        container = self._clients.blobs.get_container_client(self._run.output_container)
+        try:
+            return await (await container.download_blob(f"{key}.json")).readall()
+        except ResourceNotFoundError:
+            raise Damaged("the task succeeded, but its result is not in the output container") from None
+
+    async def _stderr_tail(self, job_id: str, outcome: Outcome) -> str:
+        if outcome.exit_code is None:
+            return ""
+        try:
+            return await stderr_tail(self._clients, job_id, outcome.batch_task_id)
+        except AzureError as error:
+            return f"(stderr could not be read from the node: {brief(error)})"
+
+    def counted(self) -> Counted:
+        """All that was taken, in the plan's order."""
+        taken = [self._done[file.name].result() for file in self._plan.files if self._done[file.name].done()]
+        results = Results(
+            run_key=self._run.key,
+            num_words=self._plan.num_words,
+            files=[one for one in taken if isinstance(one, FileResult)],
+            failed=[one for one in taken if isinstance(one, FailedFile)],
+            overall=self._overall.top(self._plan.num_words),
+        )
+        return Counted(results, self._spans, self._retries, self._requeues)
+
+
+@task(name="results", **STEP)
+async def take_results(taking: Taking, job: JobInFlight, number: int) -> None:
+    """Download each file's result to its NAME_OUTPUT.txt, once it is checked; tell why the others have none."""
+    get_run_logger().info("Downloading all files from container [%s]...", taking.output_container)
+    await taking.take_counted(job, number)
+
+
+@task(name="kept results", **STEP)
+async def take_kept_results(taking: Taking, files: Collection[InputFile]) -> list[InputFile]:
+    """Take the results that earlier runs have kept; return the files that must be counted after all."""
+    get_run_logger().info("%d files are counted already: taking their results from the cache", len(files))
+    return await taking.take_kept(files)

@@ -14,7 +14,7 @@ python := $(venv)/bin/python
 ready := $(venv)/.ready
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test test-ui screenshots check format native lock setup clean help
+.PHONY: run up nightly down blocks test kill test-ui screenshots check format native lock setup clean help
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -33,6 +33,9 @@ blocks: $(ready)  ## register the type of the credentials block with the Prefect
 
 test: setup  ## run all tests, against the emulator and Azurite
 	$(python) -m pytest $(or $(TESTS),--ignore=tests/ui)
+
+kill: setup  ## kill a run at each of the named points (tests/kill_points.py): no nodes, and nothing, is left
+	TOPN_KILL=all $(python) -m pytest -q tests/end_to_end/test_killed.py
 
 test-ui: setup  ## run the tests in a browser (Debian: apt install chromium chromium-driver)
 	$(python) -m pytest tests/ui

@@ -122,7 +122,7 @@ class Stack:
         worker.wait_until(worker.in_log(r"(Worker '.*' started)"))
         self._say("worker", f"work pool {WORK_POOL}", began)
         self._deploy()
-        self._say("deployments", "topn/nightly, topn/adhoc", began)
+        self._say("deployments", "topn/nightly, topn/adhoc, topn-sweep/hourly", began)
         self._record()
 
     def watch(self) -> None:

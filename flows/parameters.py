@@ -76,6 +76,12 @@ class Parameters(BaseModel):
         default="nothing",
         description="What to leave in the cloud: nothing, results (the output container) or everything.",
     )
+    retention_days: float = Field(
+        default=7,
+        ge=0,
+        le=3650,
+        description="How long containers stay that a crash or `keep` leaves, before topn-sweep deletes them.",
+    )
     run_key: str | None = Field(
         default=None,
         pattern=RUN_KEY,

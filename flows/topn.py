@@ -25,6 +25,7 @@ from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from flows import hooks
 from flows.parameters import Parameters, estimate_of, terms_of
 from flows.preflight import preflight
 from tasks import (
@@ -56,7 +57,12 @@ SAS_MARGIN = timedelta(hours=1)
 RELEASE_TIMEOUT = timedelta(minutes=1)
 
 
-@flow(name="topn")
+@flow(
+    name="topn",
+    on_cancellation=[hooks.release_cancelled],
+    on_failure=[hooks.release_failed],
+    on_crashed=[hooks.release_crashed],
+)
 async def topn(parameters: Parameters = Parameters()) -> Results | State[Results] | State[None]:  # noqa: B008 - frozen
     """Count the top words of each input file on a pool of Azure Batch nodes; delete what was made for it.
 
@@ -108,7 +114,7 @@ async def count(
     if terms := terms_of(parameters):
         timeout = min(timeout, terms.longest)  # there are no nodes afterwards
     sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
-    await containers.create_containers(clients, run)
+    await containers.create_containers(clients, run, sas_lifetime + timedelta(days=parameters.retention_days))
     await inputs.upload_application(clients, run, plan.application)
     await inputs.upload_inputs(clients, run, plan.files)
     if terms:
@@ -184,12 +190,8 @@ async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.R
         "pool": lambda: release.delete_pool(clients, run),
         "containers": lambda: release.delete_containers(clients, run, keep),
     }
-    for name, step in steps.items() if keep != "everything" else ():
-        try:
-            async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()):
-                await step()
-        except (AzureError, TimeoutError) as error:
-            get_run_logger().error("Could not delete the %s of run %s: %s", name, run.key, brief(error))
+    if keep != "everything":
+        await release.try_each(run, steps, RELEASE_TIMEOUT)
     try:
         async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()):
             remains = await release.find_remains(clients, run)

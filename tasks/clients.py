@@ -25,6 +25,7 @@ from azure.storage.blob import (
 from azure.storage.blob.aio import BlobServiceClient
 
 from tasks.errors import BadInput, brief
+from tasks.logs import redact_logs
 from tasks.settings import Settings
 
 CLOCK_SKEW = timedelta(minutes=15)  # between this clock and the cloud's, as Azure's SAS guidance has it
@@ -107,7 +108,8 @@ def _signs_until(key: UserDelegationKey) -> datetime:
 
 @contextlib.asynccontextmanager
 async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
-    """Build both clients, and close them when the block ends."""
+    """Build both clients, and close them when the block ends; their keys are in no log from now on."""
+    redact_logs(settings.batch_key, settings.storage_key)
     async with contextlib.AsyncExitStack() as stack:
         entra = None
         if settings.batch_key is None or settings.storage_key is None or settings.batch_account_id:

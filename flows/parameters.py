@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from tasks.estimate import Estimate, estimate
 from tasks.job import JOB_MARGIN
 from tasks.lease import LENGTH, Terms
 from tasks.plan import Plan
+from tasks.policies import Policies, Retries, RetryWaits
 from tasks.release import Keep
 
 SAMPLE_INPUTS = ["data/taskdata1.txt", "data/taskdata2.txt", "data/taskdata3.txt"]
@@ -82,6 +83,23 @@ class Parameters(BaseModel):
         le=3650,
         description="How long containers stay that a crash or `keep` leaves, before topn-sweep deletes them.",
     )
+    refresh: bool = Field(default=False, description="Count all files, also those whose results are kept already.")
+    retries: Retries = Field(
+        default=Retries(), description="How many more attempts a file gets after a failure of each class."
+    )
+    retry_waits: RetryWaits = Field(
+        default=RetryWaits(), description="How many seconds a file waits for its next attempt, by class of failure."
+    )
+    never_retry: list[Annotated[int, Field(ge=1, le=255)]] = Field(
+        default=[2, 3, 8, 10],
+        description="Exit codes of the node task after which another attempt is never worth it "
+        "(node_task/failures.py has the table).",
+    )
+    fail_when: float | Literal["any"] = Field(
+        default="any",
+        description="When the run fails although it went to its end: when any file failed, or more than this share of "
+        "the files (0.05: one in twenty). What was counted is kept either way.",
+    )
     run_key: str | None = Field(
         default=None,
         pattern=RUN_KEY,
@@ -106,6 +124,23 @@ class Parameters(BaseModel):
         default=None, description="Name of prefect-azure's Azure Blob Storage Credentials block, for the storage."
     )
     outputs: str = Field(default="outputs", min_length=1, description="Local folder for the results.")
+
+    @field_validator("never_retry", mode="before")
+    @classmethod
+    def _from_text(cls, codes: object) -> object:
+        return [code for code in codes.split(",") if code.strip()] if isinstance(codes, str) else codes
+
+    @field_validator("fail_when")
+    @classmethod
+    def _share(cls, share: float | str) -> float | str:
+        if not isinstance(share, str) and not 0 <= share <= 1:
+            raise ValueError("it should be any, or a share from 0 to 1")
+        return share
+
+    @property
+    def policies(self) -> Policies:
+        """What becomes of files that fail."""
+        return Policies(retries=self.retries, waits=self.retry_waits, never_again=frozenset(self.never_retry))
 
     @field_validator("run_key")
     @classmethod

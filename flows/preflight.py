@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from flows.parameters import Parameters
@@ -13,6 +14,7 @@ from tasks.files import check_local_inputs
 from tasks.outputs import check_outputs
 from tasks.plan import Plan, make_plan
 from tasks.pool import check_pool, find_image
+from tasks.results_cache import ResultsCache
 
 
 def check_local(parameters: Parameters) -> None:
@@ -34,4 +36,6 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
         await check_pool(clients, parameters.pool_id)
     else:
         await find_image(clients, parameters.image)
-    return plan
+    if parameters.refresh:
+        return plan
+    return replace(plan, kept=frozenset(await ResultsCache(clients, plan).known()))

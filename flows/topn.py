@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from flows.preflight import preflight
 from tasks import (
     batch_tasks,
     containers,
+    diagnosis,
     estimate,
     inputs,
     job,
@@ -41,14 +43,18 @@ from tasks import (
     release,
     report,
     results,
+    taking,
 )
 from tasks.blocks import load_settings
 from tasks.clients import Clients, open_clients
 from tasks.concurrency import to_the_end
 from tasks.errors import FilesFailed, RunFailed, brief
+from tasks.in_flight import JobInFlight
 from tasks.job import JOB_MARGIN
+from tasks.pace import Pace
 from tasks.plan import InputFile, Plan
 from tasks.results import Counted, Results
+from tasks.results_cache import ResultsCache
 from tasks.run import Run
 
 # The SAS outlive the job by this: a task that Batch still starts can always fetch its file and deliver its result.
@@ -92,7 +98,8 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
     bill = bill_of(parameters, created)
     await report.log_report(run, plan, counted, bill, remains.deleting)
     get_run_logger().info("Results of %d files are in %s", len(counted.results.files), folder)
-    return end(counted.results, failure, release.unreleased(run, parameters.keep, remains.left_behind))
+    unreleased = release.unreleased(run, parameters.keep, remains.left_behind)
+    return end(counted.results, failure, unreleased, parameters.fail_when)
 
 
 @task(name="plan", cache_policy=NO_CACHE)
@@ -106,17 +113,50 @@ async def prepare(clients: Clients, parameters: Parameters) -> Plan:
 async def count(
     clients: Clients, run: Run, plan: Plan, parameters: Parameters, folder: Path
 ) -> tuple[Counted, RunFailed | None]:
-    """Steps 1 to 7: what was counted, and what ended the watching early.
+    """Steps 1 to 7: what was counted, and what ended the run early; one file's failure is a part of the results."""
+    cache = ResultsCache(clients, plan)
+    await cache.prepare()
+    taken = taking.Taking(clients, run, plan, cache, folder)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(show_files(taken, plan))
+        failure = await settle(clients, run, plan, parameters, taken)
+    counted = taken.counted()
+    counted.results.save(folder)
+    await report.log_results(counted.results)
+    counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
+    report.save_pictures(folder, counted.pictures)
+    if plan.to_count:
+        await report.try_log_output(clients, run, counted.pictures)
+    return counted, failure
 
-    Raises RunFailed where the run cannot go on; one file's failure is a part of the results.
-    """
+
+async def settle(
+    clients: Clients, run: Run, plan: Plan, parameters: Parameters, taken: taking.Taking
+) -> RunFailed | None:
+    """Take the results that are kept, and count the other files; return what ended that early."""
+    try:
+        kept = [file for file in plan.files if file.key in plan.kept]
+        damaged = await taking.take_kept_results(taken, kept) if kept else []
+        if to_count := [*plan.to_count, *damaged]:
+            await count_on_batch(clients, run, plan, parameters, taken, to_count)
+    except (RunFailed, AzureError) as error:
+        failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
+        taken.give_up(failure)
+        return failure
+    return None
+
+
+async def count_on_batch(
+    clients: Clients, run: Run, plan: Plan, parameters: Parameters, taken: taking.Taking, files: list[InputFile]
+) -> None:
+    """Steps 1 to 7 for the files whose results nobody has kept. Raises RunFailed, azure-core's errors."""
     timeout = timedelta(minutes=parameters.timeout_minutes)
     if terms := terms_of(parameters):
         timeout = min(timeout, terms.longest)  # there are no nodes afterwards
     sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
     await containers.create_containers(clients, run, sas_lifetime + timedelta(days=parameters.retention_days))
     await inputs.upload_application(clients, run, plan.application)
-    await inputs.upload_inputs(clients, run, plan.files)
+    await inputs.upload_inputs(clients, run, files)
     if terms:
         await pool.create_pool(
             clients,
@@ -128,8 +168,9 @@ async def count(
             task_slots=parameters.task_slots,
             lifetime=sas_lifetime,
         )
-    await job.create_job(clients, run, parameters.pool_id or run.pool_id, timeout + JOB_MARGIN)
-    await batch_tasks.add_batch_tasks(
+    pool_id = parameters.pool_id or run.pool_id
+    await job.create_job(clients, run, pool_id, timeout + JOB_MARGIN)
+    made = batch_tasks.BatchTasks(
         clients,
         run,
         plan,
@@ -137,47 +178,57 @@ async def count(
         delay_seconds=parameters.delay_seconds,
         lifetime=sas_lifetime,
     )
-    watched = monitor.Monitor(clients.batch, run.job_id, (file.batch_task_id for file in plan.files), timeout)
-    failure = await watch(watched, plan)
-    counted = await results.download_results(clients, run, plan, watched, folder)
-    counted.results.save(folder)
-    await report.log_results(counted.results)
-    counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
-    report.save_pictures(folder, counted.pictures)
-    await report.try_log_output(clients, run, counted.pictures)
-    return counted, failure
+    in_flight = JobInFlight(
+        clients,
+        run.job_id,
+        files,
+        made.make,
+        policies=parameters.policies,
+        timeout=timeout,
+        diagnose=lambda: diagnosis.diagnose(clients, pool_id, run.job_id),
+        already_done=len(plan.files) - len(files),
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(taking.take_results(taken, in_flight, len(files)))
+        failure = await watch(in_flight, len(files))
+    if failure:
+        raise failure
 
 
-async def watch(watched: monitor.Monitor, plan: Plan) -> RunFailed | None:
-    """Step 6: one task run watches the job, and one per file awaits its Batch task. Returns what ended it early."""
-
-    async def watch_job() -> RunFailed | None:
-        try:
-            await monitor.monitor_batch_tasks(watched)
-        except RunFailed as error:
-            failure = error
-        except AzureError as error:
-            failure = RunFailed(f"Watching job {watched.job_id} failed: {brief(error)}.")
-        else:
-            return None
-        watched.give_up(failure)
+async def watch(in_flight: JobInFlight, number: int) -> RunFailed | None:
+    """Steps 5 and 6; return what ended them early, which the files that were not counted then fail by."""
+    try:
+        await batch_tasks.add_batch_tasks(in_flight, number)
+        await monitor.monitor_batch_tasks(in_flight)
+    except (RunFailed, AzureError) as error:
+        failure = error
+        if isinstance(failure, AzureError):
+            failure = RunFailed(f"Job {in_flight.job_id} cannot be watched: {brief(failure)}.")
+        in_flight.give_up(failure)
         return failure
+    return None
 
-    async def watch_file(file: InputFile) -> None:
-        # Its failure is this task run's state; the results step reads the same outcome from the monitor.
-        with contextlib.suppress(FailedRun):
-            await monitor.count_file.with_options(task_run_name=literal(file.name))(watched, file)
+
+async def show_files(taken: taking.Taking, plan: Plan) -> None:
+    """One task run for each file, or for each chunk of many files, which ends as its files do."""
+    pace = Pace()
+
+    async def show(first: int, chunk: Sequence[InputFile]) -> None:
+        await pace.turn()
+        # Prefect's cache has the same key: it shows Cached what was counted before. What is not kept is counted.
+        shown = monitor.count_chunk.with_options(
+            task_run_name=monitor.chunk_name(first, chunk),
+            cache_key_fn=lambda *_: monitor.chunk_key(chunk),
+            refresh_cache=any(file.key not in plan.kept for file in chunk),
+        )
+        with contextlib.suppress(FailedRun):  # its state tells; the results step has told the flow
+            await shown(taken, chunk)
 
     async with asyncio.TaskGroup() as group:
-        job_watch = group.create_task(watch_job())
-        for file in plan.files:
-            group.create_task(watch_file(file))
-    return job_watch.result()
-
-
-def literal(name: str) -> str:
-    """A name that Prefect, which formats it with the task's arguments, leaves as it is."""
-    return name.replace("{", "{{").replace("}", "}}")
+        first = 0
+        for chunk in monitor.chunks(plan.files):
+            group.create_task(show(first, chunk))
+            first += len(chunk)
 
 
 async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.Remains:
@@ -204,16 +255,22 @@ async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.R
     return remains
 
 
-def end(counted: Results, failure: RunFailed | None, unreleased: list[str]) -> Results | State[Results]:
-    """The flow's result or Failed state. Raises RunFailed where the run as a whole failed."""
+def end(
+    counted: Results, failure: RunFailed | None, unreleased: list[str], fail_when: float | str
+) -> Results | State[Results]:
+    """The flow's result or its state. Raises RunFailed where the run as a whole failed."""
     if failure:
         failure.results = counted
         raise failure
     if counted.failed:
-        error = FilesFailed(counted)
-        return Failed(message=str(error), data=error)
+        failed = FilesFailed(counted)
+        share = len(counted.failed) / (len(counted.failed) + len(counted.files))
+        if isinstance(fail_when, str) or share > fail_when:
+            return Failed(message=str(failed), data=failed)
     if unreleased:
         raise RunFailed(f"All files are counted, but these could not be deleted: {', '.join(unreleased)}.")
+    if counted.failed:
+        return Completed(message=f"{FilesFailed(counted)} The run completes: fail_when allows it.", data=counted)
     return counted
 
 

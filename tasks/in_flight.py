@@ -1,8 +1,9 @@
-"""The job in flight: one object adds its Batch tasks, watches them with one poller, and repeats what may be repeated."""
+"""The job in flight: one object adds its Batch tasks, watches them with one poller, and repeats what failed."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -76,7 +77,10 @@ class JobInFlight:
         self._deadline = self._began + timeout.total_seconds()
         self._files = {file.batch_task_id: file for file in files}
         self._outcomes: dict[str, asyncio.Future[Outcome]] = {id: loop.create_future() for id in self._files}
-        self._waiting = set(self._files)
+        self._waiting = set(self._files)  # for their last Batch task to end
+        self._unfinished = set(self._files)  # whose result is not taken yet
+        self._added: set[str] = set()
+        self._finished = asyncio.Event()
         self._failed_before: Counter[tuple[str, str]] = Counter()  # per file and class
         self._due: dict[str, float] = {}  # when a file's next attempt shall be added, by the loop's clock
         self._seen: set[str] = set()  # ids of the Batch tasks that are known to have completed
@@ -84,6 +88,7 @@ class JobInFlight:
         self._listed_at = self._began
         self._idle_since: float | None = None
         self._diagnosis: Diagnosis | None = None
+        self._over = False
         self._already_done = already_done
         self._progress = Progress(len(self._files) + already_done)
 
@@ -99,6 +104,7 @@ class JobInFlight:
             if id not in self._files:
                 continue
             self.attempts[id] = max(self.attempts[id], number)
+            self._added.add(id)
             if batch_task.state == BatchTaskState.COMPLETED:
                 outcome = read_outcome(batch_task)
                 self._seen.add(batch_task.id)
@@ -113,38 +119,44 @@ class JobInFlight:
 
     async def add(self) -> None:
         """Add a Batch task for each file that has none yet. Raises RunFailed."""
-        new = [self._files[id] for id in self._files if id in self._waiting and not self.attempts[id]]
+        new = [file for id, file in self._files.items() if id in self._waiting and id not in self._added]
         for file in new:
             self.attempts[file.batch_task_id] = 1
         await add_all(self._clients.batch, self.job_id, ((file, 1) for file in new), self._make)
+        self._added.update(file.batch_task_id for file in new)
 
     async def watch(self) -> None:
-        """Poll until each file's last Batch task has ended.
+        """Poll until each file's last Batch task has ended, and its result is taken.
 
         One call of task counts each tick and, when more have completed than are known here, one listing of what has
         completed since the last; now and then one anyway, as counts may lag (Batch's documentation of Get Task Counts).
         Raises RunFailed at the timeout, or when nothing runs and nothing will.
         """
-        loop, counts = asyncio.get_running_loop(), None
+        counts = None
         try:
             async with asyncio.timeout_at(self._deadline):
-                while self._waiting:
-                    latest = (await patiently(lambda: self._clients.batch.get_job_task_counts(self.job_id))).task_counts
-                    moved, counts = latest != counts, latest
-                    overdue = loop.time() - self._listed_at >= LISTING_INTERVAL.total_seconds()
-                    if counts.completed > len(self._seen) or overdue:
-                        await patiently(self._collect)
-                    await self._ask_why_idle(counts)
-                    if moved:
-                        await self._show(counts)
-                    await self._add_due()
+                while self._unfinished:
                     if self._waiting:
-                        await asyncio.sleep(self._pause_seconds())
+                        counts = await self._tick(counts)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._finished.wait(), self._pause_seconds())
         except TimeoutError:
             raise TimedOut(self._late(counts)) from None
 
+    async def _tick(self, known: BatchTaskCounts | None) -> BatchTaskCounts:
+        counts = (await patiently(lambda: self._clients.batch.get_job_task_counts(self.job_id))).task_counts
+        overdue = asyncio.get_running_loop().time() - self._listed_at >= LISTING_INTERVAL.total_seconds()
+        if counts.completed > len(self._seen) or overdue:
+            await patiently(self._collect)
+        await self._ask_why_idle(counts)
+        if counts != known:
+            await self._show(counts)
+        await self._add_due()
+        return counts
+
     def give_up(self, error: BaseException) -> None:
         """Let all who still wait know why there will be no outcome."""
+        self._over = True
         for id in self._waiting:
             self._outcomes[id].set_exception(error)
             self._outcomes[id].exception()  # read once, lest asyncio complain where nobody awaits it
@@ -163,14 +175,17 @@ class JobInFlight:
 
     def reopen(self, file: InputFile, outcome: Outcome) -> bool:
         """Ask for another attempt of a file whose task succeeded, but whose result is no good."""
-        if self._closed() or not self.again(file, outcome, "result"):
+        if self._over or not self.again(file, outcome, "result"):
             return False
         self._outcomes[file.batch_task_id] = asyncio.get_running_loop().create_future()
         self._waiting.add(file.batch_task_id)
         return True
 
-    def _closed(self) -> bool:
-        return not self._waiting and asyncio.get_running_loop().time() >= self._deadline
+    def finish(self, file: InputFile) -> None:
+        """Take note that a file's result is taken, or that there will be none."""
+        self._unfinished.discard(file.batch_task_id)
+        if not self._unfinished:
+            self._finished.set()
 
     async def _collect(self) -> None:
         """List what has completed since the last listing, or all when the counts say that some were missed."""

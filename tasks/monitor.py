@@ -1,4 +1,4 @@
-"""Step 6: the job is watched by one task run; each file, or each chunk of many files, has one that awaits its result."""
+"""Step 6: one task run watches the job; each file, or each chunk of many files, has one that awaits its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Summary = dict[str, Any]
 
 @task(name="monitor", **STEP)
 async def monitor_batch_tasks(job: JobInFlight) -> None:
-    """Watch until all Batch tasks have ended. Raises RunFailed at the timeout, or when nothing runs and nothing will."""
+    """Watch until all Batch tasks have ended. Raises RunFailed at the timeout, or when nothing can run."""
     get_run_logger().info(
         "Monitoring all tasks for 'Completed' state, timeout in %s...",
         job.timeout,

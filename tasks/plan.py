@@ -39,6 +39,12 @@ class Plan:
     application: Application
     counting: Counting
     files: tuple[InputFile, ...]
+    kept: frozenset[str] = frozenset()  # keys whose results an earlier run has kept
+
+    @property
+    def to_count(self) -> list[InputFile]:
+        """The files whose results nobody has kept yet."""
+        return [file for file in self.files if file.key not in self.kept]
 
     @property
     def how(self) -> str:

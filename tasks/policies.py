@@ -38,6 +38,9 @@ class _ByClass(BaseModel):
             raise ValueError("it should be like upload=3,exit_code=0, with " + ", ".join(CLASSES))
         return {name.strip(): value.strip() for name, _, value in pairs}
 
+    def __str__(self) -> str:
+        return ",".join(f"{name}={value:g}" for name, value in self)
+
 
 class Retries(_ByClass):
     """How many more attempts a file gets after a failure of each class."""

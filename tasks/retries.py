@@ -82,7 +82,7 @@ async def patiently(call: Callable[[], Awaitable[Result]], patience: timedelta =
 
 
 def _retry_after_seconds(error: Exception) -> float:
-    headers = error.response.headers if isinstance(error, HttpResponseError) and error.response else {}
+    headers = getattr(error.response, "headers", {}) if isinstance(error, HttpResponseError) else {}
     try:
         return float(headers.get("Retry-After", 0))
     except ValueError:  # a date, which neither service sends

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
 from tasks.clients import Clients
 from tasks.concurrency import for_each
@@ -20,7 +21,6 @@ from tasks.overall import Overall
 from tasks.plan import InputFile, Plan
 from tasks.results import Counted, FailedFile, FileResult, Results
 from tasks.results_cache import Damaged, ResultsCache
-from tasks.retries import STEP
 from tasks.run import Run
 from tasks.timeline import Span
 
@@ -55,7 +55,7 @@ class Taking:
         return await self._take_stored(files, "kept", self._cache.read)
 
     async def take_delivered(self, files: Collection[InputFile]) -> list[InputFile]:
-        """Take the results that a run which died has left in the output container; return the files whose is damaged."""
+        """Take the results that a run which died has left in the output container; return the files with a damaged one."""
         return await self._take_stored(files, "delivered", self._download)
 
     async def _take_stored(
@@ -69,7 +69,9 @@ class Taking:
                 result = await asyncio.to_thread(read_node_result, content, file, self._plan)
             except (Damaged, RunFailed, AzureError) as error:
                 cause = brief(error) if isinstance(error, AzureError) else error
-                get_run_logger().warning("%s: its %s result is no good (%s): it is counted again", file.name, how, cause)
+                get_run_logger().warning(
+                    "%s: its %s result is no good (%s): it is counted again", file.name, how, cause
+                )
                 damaged.append(file)
                 return
             if how == "delivered":
@@ -82,17 +84,19 @@ class Taking:
     async def take_counted(self, job: JobInFlight, number: int) -> None:
         """Take the results of so many files of the job in flight, as their tasks end."""
         left = number
-        per_taker = asyncio.Lock()
+        one_waits = asyncio.Lock()
 
         async def take() -> None:
             nonlocal left
             while True:
-                async with per_taker:
+                async with one_waits:
                     if left == 0:
                         return
                     file = await job.settled.get()
                     left -= 1
-                if not await self._take_counted(job, file):
+                if await self._take_counted(job, file):
+                    job.finish(file)
+                else:
                     left += 1  # another attempt follows
 
         takers = [asyncio.create_task(take()) for _ in range(AT_ONCE)]
@@ -211,6 +215,12 @@ class Taking:
     def _fail(self, failed: FailedFile) -> None:
         self._done[failed.name].set_result(failed)
 
+    def give_up(self, error: RunFailed) -> None:
+        """Let all files that are not counted yet fail by what ended the run."""
+        for name, future in self._done.items():
+            if not future.done():
+                self._fail(FailedFile(name=name, failure="run", exit_code=None, message=str(error)))
+
     async def _download(self, key: str) -> bytes:
         container = self._clients.blobs.get_container_client(self._run.output_container)
         try:
@@ -239,15 +249,15 @@ class Taking:
         return Counted(results, self._spans, self._retries, self._requeues)
 
 
-@task(name="results", **STEP)
+@task(name="results", cache_policy=NO_CACHE)  # a repetition would wait for files that are taken already
 async def take_results(taking: Taking, job: JobInFlight, number: int) -> None:
     """Download each file's result to its NAME_OUTPUT.txt, once it is checked; tell why the others have none."""
     get_run_logger().info("Downloading all files from container [%s]...", taking.output_container)
     await taking.take_counted(job, number)
 
 
-@task(name="kept results", **STEP)
+@task(name="kept results", cache_policy=NO_CACHE)
 async def take_kept_results(taking: Taking, files: Collection[InputFile]) -> list[InputFile]:
     """Take the results that earlier runs have kept; return the files that must be counted after all."""
-    get_run_logger().info("%d files are counted already: taking their results from the cache", len(files))
+    get_run_logger().info("%d files are counted already: taking their kept results", len(files))
     return await taking.take_kept(files)

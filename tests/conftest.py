@@ -48,8 +48,9 @@ def prefect_api() -> Iterator[str]:
 
 @pytest.fixture
 def environment(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The stack's, with a Batch account of this test's own, set for this test."""
-    environment = {**stack, "AZURE_BATCH_ACCOUNT": f"test{uuid.uuid4().hex[:12]}"}
+    """The stack's, with a Batch account and a results cache of this test's own, set for this test."""
+    own = uuid.uuid4().hex[:12]
+    environment = {**stack, "AZURE_BATCH_ACCOUNT": f"test{own}", "TOPN_RESULTS_CONTAINER": f"topn-results-{own}"}
     for name in os.environ:
         if name.startswith("AZURE_"):
             monkeypatch.delenv(name)

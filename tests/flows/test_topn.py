@@ -251,7 +251,7 @@ async def test_a_run_key_in_use_is_refused_and_the_other_runs_things_are_spared(
     sample = ROOT / "data/taskdata1.txt"
     await count(tmp_path, sample, keep="everything", run_key="taken")
     with pytest.raises(RunFailed, match="choose another run key than taken"):
-        await count(tmp_path, sample, run_key="taken")
+        await count(tmp_path, sample, run_key="taken", refresh=True)
     assert await left(clients, Run("taken", "")) == ["job", "pool", "application", "input", "output"]
 
 

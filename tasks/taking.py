@@ -55,7 +55,7 @@ class Taking:
         return await self._take_stored(files, "kept", self._cache.read)
 
     async def take_delivered(self, files: Collection[InputFile]) -> list[InputFile]:
-        """Take the results that a run which died has left in the output container; return the files with a damaged one."""
+        """Take what a run that died has left in the output container; return the files whose result is damaged."""
         return await self._take_stored(files, "delivered", self._download)
 
     async def _take_stored(

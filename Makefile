@@ -31,8 +31,9 @@ down: setup  ## stop the local stack
 blocks: $(ready)  ## register the type of the credentials block with the Prefect server that PREFECT_API_URL names
 	$(python) -m prefect block register --module tasks.blocks
 
+# Each worker has an emulator, an Azurite and a Prefect server of its own, and takes whole files, the longest first.
 test: setup  ## run all tests, against the emulator and Azurite
-	$(python) -m pytest $(or $(TESTS),--ignore=tests/ui)
+	$(python) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(or $(TESTS),--ignore=tests/ui)
 
 kill: setup  ## kill a run at each of the named points (tests/kill_points.py): no nodes, and nothing, is left
 	TOPN_KILL=all $(python) -m pytest -q tests/end_to_end/test_killed.py

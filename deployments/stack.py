@@ -97,6 +97,7 @@ class Stack:
         self._shown: dict[str, int] = {}  # bytes of each log
         self._logs = STATE / "logs"
         self.environment = {**os.environ, "PREFECT_HOME": str(STATE / "prefect")}
+        self.environment.setdefault("MPLCONFIGDIR", str(STATE / "matplotlib"))
         self.prefect_api = ""
 
     def start(self) -> None:

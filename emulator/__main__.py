@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cert", type=Path, help="serve TLS with this certificate; accept bearer tokens")
     parser.add_argument("--key", type=Path, help="the certificate's key")
     parser.add_argument("--speed", type=float, default=1.0, help="by how much the service's own delays are shortened")
+    parser.add_argument(
+        "--storage-timeout", type=float, default=60.0, help="seconds that tasks wait for storage (%(default)g)"
+    )
     parser.add_argument("--auto-storage", metavar="URL", help="the blob endpoint of the accounts' auto storage")
     return parser
 
@@ -88,6 +91,8 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
         raise UnusableSettings("EMULATOR_KEY is not base64") from None
     if not 0 < given.speed <= 1e6:
         raise UnusableSettings(f"--speed must be greater than 0 and at most 1000000, not {given.speed:g}")
+    if not 0 < given.storage_timeout <= 3600:
+        raise UnusableSettings(f"--storage-timeout must be above 0 and at most 3600, not {given.storage_timeout:g}")
     if not ACCOUNT_NAME.fullmatch(given.account):
         raise UnusableSettings(f"--account must be 3 to 24 lower-case letters and digits, not {given.account}")
     certificate = _certificate(given.cert, given.key)
@@ -105,6 +110,7 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
         key=key,
         certificate=certificate,
         auto_storage=_auto_storage(given.auto_storage),
+        storage_timeout=given.storage_timeout,
         speed=given.speed,
         path=os.environ.get("PATH", os.defpath),
     )

@@ -21,6 +21,7 @@ from emulator.pool import Pool
 from emulator.queue import Queue
 from emulator.resource_files import Sources
 from emulator.settings import Settings
+from emulator.storage import Storage
 
 if TYPE_CHECKING:
     from emulator.service import Service
@@ -63,7 +64,8 @@ class Account:
         self.delays = Delays()
         self.quotas = Quotas()
         self.faults = Faults()
-        self._sources = Sources(service.client, self.clock, service.settings.auto_storage)
+        self.storage = Storage(self.clock, service.settings.storage_timeout, service.settings.auto_storage)
+        self._sources = Sources(service.client, self.storage)
         self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
         self.jobs = Listing[Job]()

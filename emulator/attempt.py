@@ -13,9 +13,9 @@ from azure.batch.models import BatchTaskFailureInfo, OutputFile, ResourceFile
 
 import emulator.output_files
 from emulator import files, resource_files
-from emulator.clock import Clock
 from emulator.process import Processes
 from emulator.resource_files import ResourceFileError, Sources
+from emulator.storage import Storage
 
 KILLED = -9  # the exit code of a command that Batch ended
 
@@ -154,12 +154,12 @@ async def _run(command: Command, processes: Processes) -> Outcome:
 
 
 async def upload(
-    outcome: Outcome, output_files: Sequence[OutputFile], command: Command, root: Path, clock: Clock
+    outcome: Outcome, output_files: Sequence[OutputFile], command: Command, root: Path, storage: Storage
 ) -> Outcome:
     """Upload the output files of a command that ran for the last time: a failure of that fails the task."""
     if outcome.exit_code is None:
         return outcome  # it never ran
     failure = await emulator.output_files.upload(
-        output_files, command.directory, root, command.environment, clock, succeeded=outcome.succeeded
+        output_files, command.directory, root, command.environment, storage, succeeded=outcome.succeeded
     )
     return Outcome(outcome.exit_code, outcome.failure or failure)

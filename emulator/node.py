@@ -246,7 +246,7 @@ class Node:
         output_files = task.model.output_files
         if not output_files or task.job.retries(task, outcome):
             return outcome
-        return await upload(outcome, output_files, command, self.directory, self.account.clock)
+        return await upload(outcome, output_files, command, self.directory, self.account.storage)
 
     def _command(self, task: Task) -> Command:
         directory = self.job_directory(task.job) / task.id

@@ -15,7 +15,6 @@ from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import ContainerClient
 
 from emulator import storage
-from emulator.clock import Clock
 from emulator.errors import MissingRequiredProperty, invalid
 from emulator.files import legible, remove_tree
 
@@ -67,7 +66,7 @@ async def upload(
     directory: Path,
     root: Path,
     environment: Mapping[str, str],
-    clock: Clock,
+    reached: storage.Storage,
     *,
     succeeded: bool,
 ) -> BatchTaskFailureInfo | None:
@@ -83,7 +82,7 @@ async def upload(
     ]
     try:
         with _replaced(directory, "fileuploadout.txt") as told, _replaced(directory, "fileuploaderr.txt") as failed:
-            return await _upload(wanted, directory, root, environment, clock, told, failed)
+            return await _upload(wanted, directory, root, environment, reached, told, failed)
     except OSError:  # the task removed its directory, or put something else in its place
         if not wanted:
             return None
@@ -103,7 +102,7 @@ async def _upload(
     directory: Path,
     root: Path,
     environment: Mapping[str, str],
-    clock: Clock,
+    reached: storage.Storage,
     told: TextIO,
     failed: TextIO,
 ) -> BatchTaskFailureInfo | None:
@@ -113,7 +112,7 @@ async def _upload(
         shown = _without_sas(destination.container_url)
         _tell(told, f"{len(found)} files match {pattern!r}, for {shown}")
         try:
-            await _upload_all(found, destination, clock)
+            await _upload_all(found, destination, reached)
         except storage.Refused as refused:
             code = "FileUploadTimedOut" if refused.timed_out else _CODES.get(refused.status or 0, "FileUploadMiscError")
             _tell(failed, f"{code}: {pattern!r} to {shown}: {refused}")
@@ -142,12 +141,12 @@ def _failure(code: str, pattern: str, url: str) -> BatchTaskFailureInfo:
 
 
 async def _upload_all(
-    found: Sequence[tuple[Path, str]], destination: OutputFileBlobContainerDestination, clock: Clock
+    found: Sequence[tuple[Path, str]], destination: OutputFileBlobContainerDestination, reached: storage.Storage
 ) -> None:
     settings = ContentSettings()
     for header in destination.upload_headers or ():
         setattr(settings, _HEADERS[_settings_name(header.name)], header.value)
-    async with storage.container(destination.container_url, clock) as container:
+    async with reached.container(destination.container_url) as container:
         for path, name in found:
             await _upload_one(container, path, name, settings)
 

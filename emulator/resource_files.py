@@ -15,7 +15,6 @@ from azure.core.exceptions import AzureError
 from azure.storage.blob.aio import ContainerClient
 
 from emulator import storage
-from emulator.clock import Clock
 from emulator.errors import MissingRequiredProperty, invalid
 
 _USER, _SERVER = "usererror", "servererror"
@@ -66,8 +65,7 @@ class Sources:
     """Where resource files come from, for one account."""
 
     client: httpx.AsyncClient
-    clock: Clock
-    auto_storage: storage.AutoStorage | None
+    storage: storage.Storage
 
 
 async def fetch(sources: Sources, resource_files: Iterable[ResourceFile], directory: Path) -> None:
@@ -86,7 +84,7 @@ async def fetch(sources: Sources, resource_files: Iterable[ResourceFile], direct
 async def _download(sources: Sources, resource_file: ResourceFile, directory: Path) -> None:
     url, file_path = resource_file.http_url or "", resource_file.file_path or ""
     shown = url.partition("?")[0]  # a SAS is a secret
-    if storage.expired(url, sources.clock):
+    if sources.storage.expired(url):
         raise _refused(403, shown, file_path)
     try:
         async with sources.client.stream("GET", url) as response:
@@ -94,7 +92,7 @@ async def _download(sources: Sources, resource_file: ResourceFile, directory: Pa
                 raise _refused(response.status_code, shown, file_path)
             with _opened(directory, file_path, resource_file.file_mode) as file:
                 async for chunk in response.aiter_bytes(_CHUNK):
-                    _write(file, chunk, file_path)
+                    write(file, chunk, file_path)
     except httpx.TimeoutException:
         raise _late(shown, file_path) from None
     # The last three: of a URL that is none, or whose port is none; the client's transport puts the latter in a group.
@@ -132,12 +130,12 @@ async def _download_container(sources: Sources, resource_file: ResourceFile, dir
 
 def _container(sources: Sources, resource_file: ResourceFile) -> ContainerClient:
     if resource_file.storage_container_url:
-        return storage.container(resource_file.storage_container_url, sources.clock)
-    if sources.auto_storage is None:
+        return sources.storage.container(resource_file.storage_container_url)
+    if sources.storage.auto is None:
         raise ResourceFileError(
             _USER, "ResourceContainerAccessDenied", "The account has no auto storage: see --auto-storage"
         )
-    return storage.auto_container(sources.auto_storage, resource_file.auto_storage_container_name or "")
+    return sources.storage.auto_container(resource_file.auto_storage_container_name or "")
 
 
 async def _download_blob(container: ContainerClient, name: str, resource_file: ResourceFile, directory: Path) -> None:
@@ -146,7 +144,7 @@ async def _download_blob(container: ContainerClient, name: str, resource_file: R
         stream = await container.download_blob(name)
         with _opened(directory, file_path, resource_file.file_mode) as file:
             async for chunk in stream.chunks():
-                _write(file, chunk, file_path)
+                write(file, chunk, file_path)
     except AzureError as error:
         refused = storage.refusal(error)
         if refused.timed_out:
@@ -227,7 +225,12 @@ def _opened(directory: Path, file_path: str, mode: str | None) -> FileIO:
     )  # no buffer: a full disk is to show while the file is written, not when it is closed
 
 
-def _write(file: FileIO, chunk: bytes, file_path: str) -> None:
+def write(file: FileIO, chunk: bytes, file_path: str) -> None:
+    """Write all of a chunk.
+
+    Raises:
+        ResourceFileError: when it cannot be, as the disk is full or otherwise.
+    """
     rest = memoryview(chunk)
     try:
         while rest:

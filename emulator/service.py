@@ -13,8 +13,6 @@ from emulator.account import Account
 from emulator.process import Processes
 from emulator.settings import Settings
 
-_DOWNLOAD_TIMEOUT = 60.0  # seconds without a byte of a resource file
-
 
 class UnusableRoot(Exception):
     """The root directory is another emulator's, or has what no emulator made; the text says which."""
@@ -29,7 +27,7 @@ class Service:
         self.nodes = settings.root / "nodes"
         self.accounts: dict[str, Account] = {}
         self.processes = Processes(self.nodes)
-        self.client = httpx.AsyncClient(timeout=_DOWNLOAD_TIMEOUT, follow_redirects=True)
+        self.client = httpx.AsyncClient(timeout=settings.storage_timeout, follow_redirects=True)
 
     def open(self) -> None:
         """Take the root directory, and end and remove what an emulator that died left in it.

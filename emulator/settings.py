@@ -27,6 +27,8 @@ class Settings:
     """The files of the certificate and its key, when TLS is served."""
     auto_storage: AutoStorage | None = None
     """The storage account that every account is linked with."""
+    storage_timeout: float = 60.0
+    """Seconds that tasks wait for storage: for an answer, and for more of one."""
     speed: float = 1.0
     """By how much the service's own delays are shortened; times of users and clocks are not."""
     path: str = os.defpath

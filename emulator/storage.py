@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import isodate
@@ -14,7 +14,6 @@ from azure.storage.blob.aio import ContainerClient
 if TYPE_CHECKING:
     from emulator.clock import Clock
 
-_TIMEOUT = 60  # seconds without an answer
 # The client's own pauses are of 15 s and more, for storage in another place than this machine.
 _RETRIES = {"retry_total": 2, "initial_backoff": 0.5, "increment_base": 1.5, "random_jitter_range": 0.5}
 
@@ -44,47 +43,57 @@ def refusal(error: Exception) -> Refused:
     return Refused(status, timed_out=late)
 
 
-def expired(url: str, clock: Clock) -> bool:
-    """Whether the SAS of a URL has expired by an account's own clock.
+@dataclass(frozen=True)
+class Storage:
+    """Storage as the tasks of one account reach it."""
 
-    Storage knows expiry by real time; a test that sets the account's clock forward sees it here.
-    """
-    if not clock.offset:
-        return False
-    try:
-        ends = parse_qs(urlsplit(url).query).get("se", ())
-    except ValueError:  # no URL: whoever is to use it says so
-        return False
-    for end in ends:
-        try:
-            moment = isodate.parse_datetime(end) if "T" in end else datetime.fromisoformat(end)
-        except ValueError:
+    clock: Clock
+    timeout: float
+    """Seconds without an answer, or without more of one."""
+    auto: AutoStorage | None
+
+    def expired(self, url: str) -> bool:
+        """Whether the SAS of a URL has expired by the account's own clock.
+
+        Storage knows expiry by real time; a test that sets the account's clock forward sees it here.
+        """
+        if not self.clock.offset:
             return False
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) <= clock.now()
-    return False
+        try:
+            ends = parse_qs(urlsplit(url).query).get("se", ())
+        except ValueError:  # no URL: whoever is to use it says so
+            return False
+        for end in ends:
+            try:
+                moment = isodate.parse_datetime(end) if "T" in end else datetime.fromisoformat(end)
+            except ValueError:
+                return False
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) <= self.clock.now()
+        return False
 
+    def container(self, url: str) -> ContainerClient:
+        """The container of a URL that carries its SAS.
 
-def container(url: str, clock: Clock) -> ContainerClient:
-    """The container of a URL that carries its SAS.
+        Raises:
+            Refused: when the SAS has expired, or there is no such URL.
+        """
+        if self.expired(url):
+            raise Refused(403)
+        try:
+            return ContainerClient.from_container_url(url, **self._patience)
+        except ValueError:
+            raise Refused(None) from None
 
-    Raises:
-        Refused: when the SAS has expired, or there is no such URL.
-    """
-    if expired(url, clock):
-        raise Refused(403)
-    try:
-        return ContainerClient.from_container_url(url, connection_timeout=_TIMEOUT, read_timeout=_TIMEOUT, **_RETRIES)
-    except ValueError:
-        raise Refused(None) from None
+    def auto_container(self, name: str) -> ContainerClient:
+        """A container of the account's own storage.
 
+        Raises:
+            Refused: when the account has none.
+        """
+        if self.auto is None:
+            raise Refused(403)
+        return ContainerClient(self.auto.endpoint, name, credential=self.auto.key, **self._patience)
 
-def auto_container(storage: AutoStorage, name: str) -> ContainerClient:
-    """A container of the account's own storage."""
-    return ContainerClient(
-        storage.endpoint,
-        name,
-        credential=storage.key,
-        connection_timeout=_TIMEOUT,
-        read_timeout=_TIMEOUT,
-        **_RETRIES,
-    )
+    @property
+    def _patience(self) -> dict[str, Any]:
+        return {"connection_timeout": self.timeout, "read_timeout": self.timeout, **_RETRIES}

@@ -21,9 +21,15 @@ from prefect.testing.utilities import prefect_test_harness
 from deployments.services import services
 from tasks.clients import Clients, open_clients
 from tasks.settings import Settings
+from tests.patience import PATIENCE
 
 # A shell starts its background jobs with SIGINT ignored, and so would be all that the tests start, and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long tests first, so that no worker is left with them at the end."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +45,11 @@ def prefect_api() -> Iterator[str]:
 
     One for all tests: its start takes half a minute on two cores.
     """
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=int(PATIENCE)):
         yield str(PREFECT_API_URL.value())
         # Else their connections to the server break when it stops, and their keep-alive complains in tracebacks.
-        EventsWorker.drain_all(timeout=30)
-        APILogWorker.drain_all(timeout=30)
+        EventsWorker.drain_all(timeout=PATIENCE)
+        APILogWorker.drain_all(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -110,7 +116,7 @@ def naive_top(content: bytes, number: int) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], description: str, deadline_seconds: float = 60) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], description: str, deadline_seconds: float = PATIENCE) -> None:
     """Wait for a condition; at the deadline fail with its description."""
     deadline = time.monotonic() + deadline_seconds
     while not await condition():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deployments/azure/create.sh"
 BASH = shutil.which("bash") or "/bin/bash"
@@ -21,7 +23,13 @@ def create(*words: str, path: Path | None = None) -> subprocess.CompletedProcess
     """Run the script where `path` holds all programs there are; none are needed to refuse or for a dry run but cat."""
     environment = dict(os.environ) if path is None else {"PATH": str(path)}
     return subprocess.run(
-        [BASH, str(SCRIPT), *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
+        [BASH, str(SCRIPT), *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
 
 
@@ -50,7 +58,7 @@ def shellcheck(script: str) -> subprocess.CompletedProcess[str]:
         input=script,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -21,6 +21,8 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 
+from tests.patience import PATIENCE
+
 KEY = "3hkE0D099XnYHY0NbE/XEHWyMGmIDd98i7s+rC8EnzUWSeXEKPKrx3l+Zq7ffyQjPgNqHaILION5sXq99P91ew=="
 SPEED = 20
 UBUNTU = {
@@ -31,7 +33,7 @@ REPOSITORY = Path(__file__).parents[2]
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
     """What the condition returns once that is true; fails when it is not within the deadline."""
     deadline = time.monotonic() + seconds
     while True:
@@ -78,7 +80,7 @@ def start_emulator(root: Path, *options: str, **environment: str) -> Emulator:
 def stop(emulator: Emulator) -> int:
     """Stop an emulator as Ctrl-C does; its exit status."""
     emulator.process.send_signal(signal.SIGINT)
-    status = emulator.process.wait(10)
+    status = emulator.process.wait(PATIENCE)
     assert emulator.process.stdout is not None
     emulator.process.stdout.close()
     return status
@@ -236,5 +238,5 @@ def azurite() -> Iterator[Azurite]:
     with BlobServiceClient(f"{url}/devstoreaccount1", credential=AZURITE_KEY) as blobs:
         yield Azurite(f"{url}/devstoreaccount1", blobs)
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
     process.stdout.close()

@@ -17,6 +17,7 @@ from azure.core.credentials import AccessToken, AzureNamedKeyCredential
 from azure.core.rest import HttpRequest
 
 from tests.emulator.conftest import KEY, REPOSITORY, Account, start_emulator, stop, until
+from tests.patience import PATIENCE
 
 
 def _refused(*options: str) -> str:
@@ -25,7 +26,7 @@ def _refused(*options: str) -> str:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     assert found.returncode == 2
@@ -69,7 +70,7 @@ def test_a_root_in_use_by_another_emulator_is_refused(tmp_path: Path) -> None:
         assert "another emulator uses" in _refused("--port", "0", "--root", str(tmp_path / "root"))
     finally:
         emulator.process.send_signal(signal.SIGTERM)
-        assert emulator.process.wait(5) == 0
+        assert emulator.process.wait(PATIENCE) == 0
         assert emulator.process.stdout is not None
         emulator.process.stdout.close()
 
@@ -87,7 +88,7 @@ def test_it_answers_health_and_stops_with_every_task_process_gone(tmp_path: Path
         client.create_task("job", BatchTaskCreateOptions(id="sleeps", command_line=line))
         until(lambda: pids.exists() and len(pids.read_text().split()) == 2, "the task runs")
     emulator.process.send_signal(signal.SIGTERM)
-    assert emulator.process.wait(5) == 0
+    assert emulator.process.wait(PATIENCE) == 0
     assert emulator.process.stdout is not None
     emulator.process.stdout.close()
     for pid in pids.read_text().split():
@@ -107,7 +108,7 @@ def test_bearer_tokens_are_accepted_over_tls(tmp_path: Path) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=True,
     )
     assert made.stdout.startswith("python -m emulator --cert ")
@@ -143,7 +144,7 @@ def test_what_an_emulator_that_was_killed_left_running_is_ended_by_the_next(tmp_
         client.create_task("job", BatchTaskCreateOptions(id="sleeps", command_line=line))
         until(lambda: pids.exists() and len(pids.read_text().split()) == 2, "the task runs")
     emulator.process.kill()
-    emulator.process.wait(5)
+    emulator.process.wait(PATIENCE)
     assert emulator.process.stdout is not None
     emulator.process.stdout.close()
     running = [Path(f"/proc/{pid}") for pid in pids.read_text().split()]

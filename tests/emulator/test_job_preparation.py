@@ -69,7 +69,7 @@ def test_a_release_task_ends_with_its_node(account: Account, end: str, tmp_path:
     else:
         options = {"nodeList": [node.id], "nodeDeallocationOption": "taskcompletion"}
         ending = account.client.begin_remove_nodes("pool", options, polling_interval=0)
-    until(lambda: not Path(f"/proc/{pid}").exists(), "its process is gone", 5)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "its process is gone")
     ending.result()
     terminating.result()
     assert account.client.get_job("job").state == "completed"

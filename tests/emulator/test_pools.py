@@ -196,7 +196,7 @@ def _steady(account: Account) -> Any:
 def test_a_shortage_of_nodes_is_a_resize_error(account: Account, code: str) -> None:
     account.control("POST", "/settings", {"shortage": {"nodes": 1, "code": code}})
     account.pool(nodes=3, wait=False, resizeTimeout="PT5M")
-    pool = until(lambda: _steady(account), "the pool is steady", 30)
+    pool = until(lambda: _steady(account), "the pool is steady")
     assert pool.current_dedicated_nodes == 1
     assert [error.code for error in pool.resize_errors] == [code]
 

@@ -263,7 +263,7 @@ def test_what_a_task_leaves_behind_is_ended(account: Account, escape: str, tmp_p
                 continue
         return True
 
-    until(gone, "no process is left", 10)
+    until(gone, "no process is left")
 
 
 def test_a_terminated_task_is_gone_with_its_children(account: Account) -> None:
@@ -274,7 +274,7 @@ def test_a_terminated_task_is_gone_with_its_children(account: Account) -> None:
     account.client.terminate_task("job", "task")
     info = account.completed("task").execution_info
     assert (info.exit_code, info.failure_info.code) == (-9, "TaskEnded")
-    until(lambda: all(_ended(pid) for pid in pids), "its processes are gone", 5)
+    until(lambda: all(_ended(pid) for pid in pids), "its processes are gone")
 
 
 def _output(account: Account) -> str:
@@ -293,7 +293,7 @@ def test_a_deleted_task_is_gone_with_its_children_and_files(account: Account) ->
     account.client.delete_task("job", "task")
     with pytest.raises(ResourceNotFoundError, match="TaskNotFound"):
         account.client.get_task("job", "task")
-    until(lambda: _ended(pid), "its process is gone", 5)
+    until(lambda: _ended(pid), "its process is gone")
     (node,) = account.client.list_nodes("pool")
 
     def cleared() -> bool:

@@ -29,7 +29,7 @@ def _settled(account: Account, nodes: int) -> None:
         pool = account.client.get_pool("pool")
         return pool.allocation_state == "steady" and pool.current_dedicated_nodes == nodes
 
-    until(settled, f"the pool has {nodes} nodes", 30)
+    until(settled, f"the pool has {nodes} nodes")
 
 
 def _evaluated(account: Account, formula: str) -> Any:
@@ -69,7 +69,7 @@ def test_a_formula_is_evaluated_at_its_interval(account: Account) -> None:
         run = account.client.get_pool("pool").auto_scale_run
         return run if run.timestamp > first else None
 
-    second = until(later, "the second evaluation", 25)
+    second = until(later, "the second evaluation")
     assert second.timestamp - first >= timedelta(minutes=5) / SPEED
 
 

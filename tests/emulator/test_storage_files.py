@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from tests.emulator.conftest import Account, Azurite
+from emulator.resource_files import ResourceFileError, write
+from tests.emulator.conftest import Account, Azurite, start_emulator, stop
 
 
 @pytest.fixture
@@ -242,6 +245,46 @@ def test_a_failed_upload_fails_a_good_task_without_a_retry(
     assert (info.exit_code, info.result, info.retry_count, info.failure_info.code) == (0, "failure", 0, code)
     assert code in ready.text("task", "fileuploaderr.txt")
     assert "sig=" not in ready.text("task", "fileuploaderr.txt") + str(info.failure_info)
+
+
+def test_a_blob_that_may_not_be_replaced_is_a_conflict(ready: Account, azurite: Azurite) -> None:
+    container = azurite.container(**{"stdout.txt": "kept"})
+    container.get_blob_client("stdout.txt").set_standard_blob_tier("Archive")
+    url = azurite.sas(container, write=True, create=True)
+    ready.task("task", "/bin/true", outputFiles=[_output(url, "../stdout.txt")])
+    failure = ready.completed("task").execution_info.failure_info
+    assert (failure.category, failure.code) == ("usererror", "FileUploadConflict")
+
+
+def test_storage_that_does_not_answer_in_time_fails_what_was_to_be_done_with_it(tmp_path: Path) -> None:
+    emulator = start_emulator(tmp_path / "root", "--speed", "20", "--storage-timeout", "0.5")
+    # The kernel takes connections, and nobody answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent, emulator.client("devbatchaccount") as client:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/account/container?sig=x"
+        account = Account("devbatchaccount", client)
+        account.pool(taskSlotsPerNode=3)
+        account.job()
+        account.task("file", "/bin/true", resourceFiles=[{"httpUrl": url, "filePath": "a"}])
+        account.task("container", "/bin/true", resourceFiles=[{"storageContainerUrl": url}])
+        account.task("output", "/bin/true", outputFiles=[_output(url, "../stdout.txt")])
+        for task, code in (
+            ("file", "BlobDownloadTimedOut"),
+            ("container", "ResourceContainerListTimedOut"),
+            ("output", "FileUploadTimedOut"),
+        ):
+            failure = account.completed(task).execution_info.failure_info
+            assert (failure.category, failure.code) == ("servererror", code)
+            assert "sig=" not in str(failure)
+    assert stop(emulator) == 0
+
+
+def test_a_full_disk_is_told_from_other_trouble() -> None:
+    with FileIO("/dev/full", "w") as full, pytest.raises(ResourceFileError) as failed:
+        write(full, b"more", "a")
+    assert (failed.value.failure.category, failed.value.failure.code) == ("servererror", "DiskFull")
+    with FileIO("/dev/null", "r") as unwritable, pytest.raises(ResourceFileError) as failed:
+        write(unwritable, b"more", "a")
+    assert failed.value.failure.code == "ResourceFileWriteFailed"
 
 
 @pytest.mark.parametrize("link", ["ln -s {} ../fileuploadout.txt", "rm -r ../../task; ln -s {} ../../task"])

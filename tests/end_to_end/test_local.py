@@ -18,6 +18,7 @@ from tasks.clients import Clients
 from tasks.run import Run
 from tests.conftest import naive_top, until
 from tests.local_stack import ROOT, inputs_on_nodes
+from tests.patience import PATIENCE
 
 
 def start(*command: str, environment: dict[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
@@ -69,7 +70,7 @@ def test_make_runs_main_job_ends_with_a_table_and_leaves_nothing_running(prefect
         # An empty address of Prefect's API is none; to Prefect itself it is half an address.
         environment={"PREFECT_API_URL": "", "PREFECT_HOME": str(prefect_home), "TOPN_TEST_SESSION": str(mark)},
     )
-    said, _ = flow.communicate(timeout=170)
+    said, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == 0, said
     in_order = ["Run start", "Creating pool [", "Adding 1 tasks to job [", "Monitoring all tasks", "Deleting job ["]
     places = [said.index(message) for message in [*in_order, "Deleting container [", "│ taskdata1.txt", "Elapsed"]]
@@ -97,7 +98,7 @@ def test_bad_input_is_refused_before_any_service_starts(tmp_path: Path, argument
     (tmp_path / "state").touch()  # services would fail to make this folder
     environment = {"TOPN_STATE": str(tmp_path / "state"), "PREFECT_HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)}
     flow = start("deployments.local", "run", *arguments, environment=environment)
-    said, _ = flow.communicate(timeout=60)
+    said, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == 2
     assert sentence in said
     assert "Traceback" not in said
@@ -105,7 +106,7 @@ def test_bad_input_is_refused_before_any_service_starts(tmp_path: Path, argument
 
 def test_an_empty_address_of_prefects_api_is_refused() -> None:
     flow = start("flows.topn", "data/taskdata1.txt", "--credentials", "any", environment={"PREFECT_API_URL": ""})
-    said, _ = flow.communicate(timeout=60)
+    said, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == 2
     assert said == ("topn: PREFECT_API_URL is set, but empty: unset it for a server of the run's own, or name one.\n")
 
@@ -123,7 +124,7 @@ async def test_ctrl_c_in_make_run_releases_all_and_leaves_nothing_running(prefec
 
     await until(counting, "the task is on its node")
     os.killpg(flow.pid, signal.SIGINT)
-    said, _ = flow.communicate(timeout=60)
+    said, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == 130, said
     assert "Nothing is left behind" in said
     assert list(processes_of(mark)) == []
@@ -138,7 +139,7 @@ async def started_counting(flow: subprocess.Popen[str], clients: Clients, run: R
         jobs = [job.id async for job in clients.batch.list_jobs()]
         return run.job_id in jobs and (await clients.batch.get_job_task_counts(run.job_id)).task_counts.running == 1
 
-    await until(counting, "the task is running", deadline_seconds=120)
+    await until(counting, "the task is running")
 
 
 async def nothing_left(clients: Clients, run: Run) -> None:
@@ -166,7 +167,7 @@ async def test_interrupted_it_releases_what_it_made(
     )
     await started_counting(flow, clients, run)
     flow.send_signal(number)
-    said, _ = flow.communicate(timeout=60)
+    said, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == status, said
     assert "Deleting pool [" in said
     assert "Nothing is left behind" in said
@@ -191,7 +192,7 @@ async def test_ctrl_c_twice_at_a_terminal_with_prefects_own_server_still_release
 
     await until(releasing, "the release has begun")
     os.killpg(flow.pid, signal.SIGINT)
-    said, _ = flow.communicate(timeout=60)
+    said, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == 130, said
     assert "Nothing is left behind" in said
     assert str(ROOT / "flows") not in said, "a traceback of ours"

@@ -64,7 +64,7 @@ async def nodes_become(clients: Clients, dedicated: int, spot: int) -> None:
         now = (pool.current_dedicated_nodes, pool.current_low_priority_nodes)
         return pool.allocation_state == "steady" and now == (dedicated, spot)
 
-    await until(reached, f"the pool has {dedicated} nodes and {spot} spot nodes", 30)
+    await until(reached, f"the pool has {dedicated} nodes and {spot} spot nodes")
 
 
 async def held(clients: Clients) -> Lease:
@@ -128,7 +128,7 @@ async def test_it_is_renewed_while_the_run_lives_also_after_trouble(
         async def renewed() -> bool:
             return (await held(clients)).end > first.end
 
-        await until(renewed, "the lease is renewed", 60)
+        await until(renewed, "the lease is renewed")
     assert "cannot be renewed (503 ServerBusy): its nodes leave when it ends" in caplog.text
     lease = await held(clients)
     assert (lease.nodes, lease.spot_nodes) == (1, 0)

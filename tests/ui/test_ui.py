@@ -22,11 +22,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.conftest import naive_top
 from tests.local_stack import PREFECT, ROOT, LocalStack, inputs_on_nodes, start_stack
+from tests.patience import PATIENCE
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 SAMPLE = ROOT / "data/taskdata2.txt"
-
-pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield stack
     finally:
         stack.process.send_signal(signal.SIGINT)
-        stack.process.wait(timeout=60)
+        stack.process.wait(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +120,7 @@ def failed(stack: LocalStack, nightly: object) -> tuple[str, dict[str, str]]:
     running = subprocess.Popen(command, cwd=stack.state, env=stack.environment, stdout=subprocess.DEVNULL)
     while running.poll() is None and not take_away(stack.state / "nodes", SAMPLE.read_bytes()):
         time.sleep(0.05)
-    assert running.wait(timeout=120) == 1
+    assert running.wait(timeout=PATIENCE) == 1
     return asyncio.run(artifacts_of_last_run(stack))
 
 

@@ -9,13 +9,15 @@ python -m deployments.local down              stop them (make down)
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from deployments.services import STATE, ServiceFailed, server_settings, services
+from deployments.services import STATE, ServiceFailed, alone, server_settings, services
 from deployments.stack import PREFECT, Ports, Stack, alive, down, out, read_record
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
@@ -34,8 +36,13 @@ def run(arguments: Sequence[str]) -> int:
     status = refusal(arguments)
     if status is not None:
         return status
-    with services() as endpoints:
-        environment |= endpoints
+    with contextlib.ExitStack() as stack:
+        # Blobs are kept: what was counted once is not counted again.
+        blobs: Path | None = STATE / "blobs"
+        if not stack.enter_context(alone(blobs)):
+            out.print("Another run on this machine uses .local/blobs: this one keeps nothing for the next.")
+            blobs = None
+        environment |= stack.enter_context(services(blobs=blobs))
         flow = subprocess.Popen([sys.executable, "-m", "flows.topn", *arguments], env=environment)
         while True:
             try:

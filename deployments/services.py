@@ -7,6 +7,7 @@ releases what it made while they still answer.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -214,13 +215,30 @@ def endpoints(emulator: Service, azurite: Service) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def services(*emulator_options: str) -> Iterator[dict[str, str]]:
-    """Azurite and the emulator, with nothing kept, while the block lasts; gives the variables that point at them."""
+def alone(folder: Path) -> Iterator[bool]:
+    """Hold a folder for this process while the block lasts; gives False where another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextlib.contextmanager
+def services(*emulator_options: str, blobs: Path | None = None) -> Iterator[dict[str, str]]:
+    """Azurite and the emulator while the block lasts; gives the variables that point at them.
+
+    Args:
+        blobs: the folder in which blobs are kept for the next time; without it, none are.
+    """
     STATE.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=STATE))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        azurite = start_azurite(folder)
+        azurite = start_azurite(folder, folder=blobs)
         stack.callback(azurite.stop)
         emulator = start_emulator(folder, folder / "nodes", 0, *emulator_options)
         stack.callback(emulator.stop)

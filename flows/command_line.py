@@ -29,6 +29,7 @@ from tasks.errors import BadInput, RunFailed, TopnError, brief
 from tasks.estimate import account_lines
 from tasks.results import Results
 
+LONGEST_SHOWN = 200  # characters of a value that is refused
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a program that SIGINT or SIGTERM ended
 
 
@@ -65,8 +66,13 @@ def parse(arguments: list[str]) -> Parameters:
     except ValidationError as error:
         first = error.errors()[0]
         sentence = first["msg"].replace("Input should", "it should").removeprefix("Value error, ")
-        where = f"{_option(str(first['loc'][0]))} {first['input']}: " if first["loc"] else ""
+        where = f"{_option(str(first['loc'][0]))} {_shown(first['input'])}: " if first["loc"] else ""
         raise BadInput(f"{where}{sentence}.") from None
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
 def _option(name: str) -> str:

@@ -16,6 +16,7 @@ from tasks.release import Keep
 
 SAMPLE_INPUTS = ["data/taskdata1.txt", "data/taskdata2.txt", "data/taskdata3.txt"]
 
+MOST_INPUTS = 2000
 # Characters that containers and Batch ids both take; 40 of them leave room for "topn-" and "-application".
 RUN_KEY = r"^[a-z0-9](-?[a-z0-9])*$"
 # The longest SAS that a user-delegation key signs is seven days; queueing, wall clock and margins must fit.
@@ -30,7 +31,8 @@ class Parameters(BaseModel):
     inputs: list[str] = Field(
         default=SAMPLE_INPUTS,
         min_length=1,
-        description="Files to count: paths, patterns such as 'texts/*.txt', or az://CONTAINER/PREFIX for blobs.",
+        description="Files to count: paths, patterns such as 'texts/*.txt', az://CONTAINER/PREFIX for blobs, or "
+        "@FILE for a file with one of these a line.",
     )
     words: int = Field(default=3, ge=1, le=10_000, description="How many top words of each file to list.")
     nodes: int = Field(default=1, ge=0, le=1000, description="How many dedicated nodes the run's own pool has.")
@@ -124,6 +126,16 @@ class Parameters(BaseModel):
         default=None, description="Name of prefect-azure's Azure Blob Storage Credentials block, for the storage."
     )
     outputs: str = Field(default="outputs", min_length=1, description="Local folder for the results.")
+
+    @field_validator("inputs")
+    @classmethod
+    def _few(cls, inputs: list[str]) -> list[str]:
+        if len(inputs) > MOST_INPUTS:
+            raise ValueError(
+                f"{len(inputs):,} inputs are too many for parameters, which Prefect keeps with each run: name a "
+                f"pattern, a prefix az://CONTAINER/PREFIX, or @FILE with one input a line"
+            )
+        return inputs
 
     @field_validator("never_retry", mode="before")
     @classmethod

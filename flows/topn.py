@@ -156,7 +156,13 @@ async def count_on_batch(
     sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
     await containers.create_containers(clients, run, sas_lifetime + timedelta(days=parameters.retention_days))
     await inputs.upload_application(clients, run, plan.application)
-    await inputs.upload_inputs(clients, run, files)
+    not_uploaded = await inputs.upload_inputs(clients, run, files)
+    for file in files:
+        if file.key in not_uploaded:
+            taken.refuse(file, not_uploaded[file.key])
+    files = [file for file in files if file.key not in not_uploaded]
+    if not files:
+        return
     if terms:
         await pool.create_pool(
             clients,

@@ -18,6 +18,7 @@ from tasks.quotas import Usage, cores, exceeded, read_quotas, read_usage
 PLAN_ARTIFACT = "topn-plan"
 WITHIN = ("quotas", "the run stays within them")
 
+SHORT_TASK_SECONDS = 10  # "Batch tasks should run for at least ten seconds": Microsoft's guidance for many tasks
 # What the estimate assumes; docs/operations.md says so too.
 NODE_START_MINUTES = (2.0, 8.0)  # until a new node has booted and run its start task
 TASK_OVERHEAD_SECONDS = (1.0, 5.0)  # Batch's scheduling and the fetching of a file (Azure/Batch#58: 2-5 s)
@@ -31,7 +32,9 @@ class Estimate:
     files: int
     bytes: int
     uploads: int  # of files that are not in Blob Storage yet, identical ones once
+    kept: int  # counted by earlier runs: their results are taken from the cache
     batch_tasks: int
+    seconds_per_file: float  # of counting, at the slower rate
     pool: str
     lease: str  # of the pool, for people
     nodes: int
@@ -47,6 +50,7 @@ class Estimate:
         low, high = self.node_hours
         rows = [
             ("files", f"{self.files:,} ({self.bytes:,} bytes)"),
+            ("counted already", f"{self.kept:,} files"),
             ("to upload", f"{self.uploads:,} files"),
             ("Batch tasks to add", f"{self.batch_tasks:,}"),
             ("pool", self.pool),
@@ -55,6 +59,17 @@ class Estimate:
             ("API calls", f"about {self.batch_calls:,} to Batch, {self.storage_calls:,} to Storage"),
             ("node-hours", f"{low:.2f} to {high:.2f}"),
         ]
+        if self.batch_tasks and self.seconds_per_file < SHORT_TASK_SECONDS:
+            overhead = TASK_OVERHEAD_SECONDS[1]
+            share = 100 * overhead / (overhead + self.seconds_per_file)
+            rows.append(
+                (
+                    "short tasks",
+                    f"about {self.seconds_per_file:.2g} s of counting a file, where Batch's guidance is "
+                    f"{SHORT_TASK_SECONDS:g} s and more: up to {share:.0f} % of the node time is Batch's own work "
+                    f"between tasks; larger files, or more task slots, use the nodes better",
+                )
+            )
         if self.cost:
             rows.append(("cost of the nodes", f"{self.cost[0]:.2f} to {self.cost[1]:.2f}"))
         return rows
@@ -73,27 +88,30 @@ def estimate(
     spot_price_per_hour: float | None,
 ) -> Estimate:
     """Estimate a run of this plan. The nodes of a pool that the user named are not counted as the run's cost."""
-    files, all_nodes = len(plan.files), nodes + spot_nodes
+    to_count, all_nodes = plan.to_count, nodes + spot_nodes
+    files, size_bytes = len(to_count), sum(file.size_bytes for file in to_count)
     slots = max(1, all_nodes * task_slots)
     rounds = -(-files // slots)
     seconds = [
-        rounds * overhead + plan.size_bytes / 2**20 / rate / slots
+        rounds * overhead + size_bytes / 2**20 / rate / slots
         for overhead, rate in zip(TASK_OVERHEAD_SECONDS, COUNTED_MIB_PER_SECOND, strict=True)
     ]
     hours = [0.0, 0.0]
-    if not pool_id:
+    if not pool_id and to_count:
         hours = [start / 60 + second / 3600 for start, second in zip(NODE_START_MINUTES, seconds, strict=True)]
     cost = None
     if price_per_hour is not None or spot_price_per_hour is not None:
         rate = nodes * (price_per_hour or 0) + spot_nodes * (spot_price_per_hour or 0)
         cost = (hours[0] * rate, hours[1] * rate)
-    uploads = len({file.key for file in plan.files if isinstance(file.place, Path)})
+    uploads = len({file.key for file in to_count if isinstance(file.place, Path)})
     own_pool = f"its own: {nodes} {vm_size}" + (f" and {spot_nodes} spot" if spot_nodes else "")
     return Estimate(
-        files=files,
+        files=len(plan.files),
         bytes=plan.size_bytes,
         uploads=uploads,
+        kept=len(plan.files) - files,
         batch_tasks=files,
+        seconds_per_file=size_bytes / 2**20 / COUNTED_MIB_PER_SECOND[1] / max(1, files),
         pool=f"{pool_id} (named: left alone, and it has no lease)" if pool_id else own_pool,
         lease=lease_line(terms),
         nodes=all_nodes,
@@ -106,8 +124,9 @@ def estimate(
             spot_cores=0 if pool_id else spot_nodes * cores(vm_size),
         ),
         batch_calls=12 + -(-files // 100) + int(seconds[1] * 1.5),
-        # Containers and application; the node's fetch and two uploads, and two downloads, per file.
-        storage_calls=12 + uploads + 5 * files,
+        # Containers and application; per file the node's fetch and two uploads, the result's download and keeping, and
+        # its upload or a look at the blob; per kept result its download.
+        storage_calls=12 + 6 * files + len(plan.files) - files,
         node_hours=(hours[0] * all_nodes, hours[1] * all_nodes),
         cost=cost,
     )

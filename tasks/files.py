@@ -17,6 +17,7 @@ from azure.storage.blob.aio import BlobServiceClient
 
 from tasks.errors import BadInput, brief
 
+MANIFEST = "@"  # @FILE: a file with one input a line
 SCHEME = "az://"  # az://CONTAINER/PREFIX: the blobs of a container whose names begin with a prefix
 BLOCK_BYTES = 1024 * 1024
 
@@ -41,12 +42,13 @@ class Source:
     parts: tuple[str, ...]  # its whole path, each part safe as a file's name
     size_bytes: int
     content: str
+    modified_ns: int = 0  # of a local file, since 1970
 
 
 async def find_sources(inputs: Iterable[str], blobs: BlobServiceClient) -> list[Source]:
     """The files that paths, globs and az://container/prefix name, each once, in order. Raises BadInput."""
     found: dict[Path | Blob, Source] = {}
-    for pattern in inputs:
+    for pattern in expanded(inputs):
         if pattern.startswith(SCHEME):
             for source in await _listed(pattern, blobs):
                 found[source.place] = source
@@ -60,9 +62,24 @@ async def find_sources(inputs: Iterable[str], blobs: BlobServiceClient) -> list[
 
 def check_local_inputs(inputs: Iterable[str]) -> None:
     """Make sure that the inputs on this machine are there and can be read; blobs are not looked at. Raises BadInput."""
-    for pattern in inputs:
+    for pattern in expanded(inputs):
         for path in [] if pattern.startswith(SCHEME) else _matches(pattern):
             _open(path).close()
+
+
+def expanded(inputs: Iterable[str]) -> Iterator[str]:
+    """The inputs, each manifest @FILE replaced by what its lines name. Raises BadInput."""
+    for one in inputs:
+        if not one.startswith(MANIFEST):
+            yield one
+            continue
+        path = Path(one.removeprefix(MANIFEST)).expanduser()
+        try:
+            with _open(path) as stream:
+                lines = stream.read().decode("utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise BadInput(f"The manifest {path} is not UTF-8.") from None
+        yield from (line for line in lines if line.strip())
 
 
 async def _listed(pattern: str, blobs: BlobServiceClient) -> list[Source]:
@@ -129,6 +146,7 @@ def _local(path: Path) -> Source:
     """A file on this machine, read once for its SHA-256. Raises BadInput."""
     digest, size_bytes = hashlib.sha256(), 0
     with _open(path) as stream:
+        modified_ns = os.fstat(stream.fileno()).st_mtime_ns
         try:
             while block := stream.read(BLOCK_BYTES):
                 digest.update(block)
@@ -137,7 +155,7 @@ def _local(path: Path) -> Source:
             raise _unreadable(path, error) from None
     # Bytes that are no UTF-8 are shown as \xHH.
     parts = tuple(os.fsencode(part).decode("utf-8", "backslashreplace") for part in path.parts)
-    return Source(path, parts, size_bytes, digest.hexdigest())
+    return Source(path, parts, size_bytes, digest.hexdigest(), modified_ns)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -30,6 +30,7 @@ class InputFile:
     size_bytes: int
     key: str  # 40 hex digits
     batch_task_id: str  # 40 hex digits
+    modified_ns: int = 0  # of a local file: what tells whether it is still the one that was keyed
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def name_files(sources: Sequence[Source], counting: Counting, application: Appli
     files = []
     for source, name in zip(sources, names, strict=True):
         key = result_key(source.content, application.sha256, counting)
-        files.append(InputFile(source.place, name, source.size_bytes, key, batch_task_id(name, key)))
+        files.append(
+            InputFile(source.place, name, source.size_bytes, key, batch_task_id(name, key), source.modified_ns)
+        )
     return Plan(application, counting, tuple(files))
 
 

@@ -50,6 +50,7 @@ WHAT_TO_DO = {
     "wall_clock": "the task was ended at its job's time limit: more nodes, or a longer timeout",
     "scheduling": "Batch could not start the task: look at the pool's nodes in the portal",
     "result": "run again; when it happens again, read the task's stderr",
+    "changed": "run again: what is there now will be counted",
     "timeout": "more nodes, or a longer timeout",
     "run": "see the run's own failure",
 }
@@ -150,6 +151,7 @@ def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, dele
         ("size", f"{plan.size_bytes:,} bytes"),
         ("words", f"{words:,}"),
         ("nodes that counted", f"{len({span.node_id for span in counted.spans}):,}"),
+        ("counted by earlier runs, and kept", f"{sum(file.cached for file in results.files):,}"),
         ("retries, requeues", f"{counted.retries:,}, {counted.requeues:,}"),
     ]
     if counted.spans:

@@ -14,6 +14,7 @@ from tasks.clients import Clients
 from tasks.concurrency import for_each
 from tasks.errors import RunFailed, TimedOut, brief
 from tasks.in_flight import JobInFlight
+from tasks.inputs import changed_blob
 from tasks.node_result import NodeResult, read_node_result
 from tasks.outcome import Outcome, stderr_tail
 from tasks.outputs import write_output
@@ -21,6 +22,7 @@ from tasks.overall import Overall
 from tasks.plan import InputFile, Plan
 from tasks.results import Counted, FailedFile, FileResult, Results
 from tasks.results_cache import Damaged, ResultsCache
+from tasks.retries import patiently
 from tasks.run import Run
 from tasks.timeline import Span
 
@@ -40,11 +42,6 @@ class Taking:
         self._spans: list[Span] = []
         self._retries = self._requeues = 0
         self.engines: dict[str, int] = {}  # files by the engine that counted them, and why it was not the native one
-
-    @property
-    def output_container(self) -> str:
-        """Where the nodes deliver."""
-        return self._run.output_container
 
     async def done(self, file: InputFile) -> FileResult | FailedFile:
         """Wait until a file is counted, or known not to be."""
@@ -93,6 +90,8 @@ class Taking:
                     if left == 0:
                         return
                     file = await job.settled.get()
+                    if left == number:
+                        get_run_logger().info("Downloading all files from container [%s]...", self._run.output_container)
                     left -= 1
                 if await self._take_counted(job, file):
                     job.finish(file)
@@ -140,7 +139,7 @@ class Taking:
             )
         else:
             try:
-                content = await self._download(file.key)
+                content = await patiently(lambda: self._download(file.key))
                 result = await asyncio.to_thread(read_node_result, content, file, self._plan)
             except (RunFailed, Damaged, AzureError) as error:
                 cause = brief(error) if isinstance(error, AzureError) else str(error)
@@ -158,6 +157,13 @@ class Taking:
                     )
                 )
             else:
+                if changed := await patiently(lambda: changed_blob(self._clients, file)):
+                    self._note(outcome, attempts)
+                    self._fail(
+                        FailedFile(name=file.name, failure="changed", exit_code=0, message=changed, attempts=attempts)
+                    )
+                    self._span(file, outcome, result)
+                    return True
                 await self._cache.keep(file.key, content)
                 self._note(outcome, attempts)
                 await self._accept(file, result, outcome=outcome, attempts=attempts)
@@ -215,6 +221,10 @@ class Taking:
     def _fail(self, failed: FailedFile) -> None:
         self._done[failed.name].set_result(failed)
 
+    def refuse(self, file: InputFile, sentence: str) -> None:
+        """Let a file fail before any Batch task of it."""
+        self._fail(FailedFile(name=file.name, failure="changed", exit_code=None, message=sentence))
+
     def give_up(self, error: RunFailed) -> None:
         """Let all files that are not counted yet fail by what ended the run."""
         for name, future in self._done.items():
@@ -252,7 +262,6 @@ class Taking:
 @task(name="results", cache_policy=NO_CACHE)  # a repetition would wait for files that are taken already
 async def take_results(taking: Taking, job: JobInFlight, number: int) -> None:
     """Download each file's result to its NAME_OUTPUT.txt, once it is checked; tell why the others have none."""
-    get_run_logger().info("Downloading all files from container [%s]...", taking.output_container)
     await taking.take_counted(job, number)
 
 

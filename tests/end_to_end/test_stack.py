@@ -181,7 +181,11 @@ def endpoints_of(stack: LocalStack) -> dict[str, str]:
 
 async def start_counting(stack: LocalStack, api: PrefectClient, clients: Clients, run_key: str) -> UUID:
     """Start a long run under the worker and wait until its task runs; the flow run."""
-    slow = json.dumps({"inputs": ["az://topn-inputs/nightly/"], "delay_seconds": 600, "run_key": run_key})
+    # So many words as no other test asks for: results are kept.
+    words = 1000 + len(run_key)
+    slow = json.dumps(
+        {"inputs": ["az://topn-inputs/nightly/"], "delay_seconds": 600, "run_key": run_key, "words": words}
+    )
     started = stack.prefect("deployment", "run", "topn/adhoc", "--param", f"parameters={slow}")
     assert started.returncode == 0, started.stderr
     job_id = f"topn-{run_key}-g1"
@@ -250,6 +254,7 @@ async def test_a_run_that_vanished_with_nobody_watching_is_marked_as_crashed(sta
         assert [one.name for one in await api.read_automations_by_name("topn-vanished")] == ["topn-vanished"]
         run = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "flows.topn", str(SAMPLES[0]), "--delay-seconds", "600", "--run-key", "vanished"),
+            *("--words", "1001"),
             *("--outputs", str(stack_up.state / "outputs")),
             cwd=ROOT,
             env=environment,

@@ -166,12 +166,12 @@ def start(
     return Service(name, process, log)
 
 
-def start_azurite(logs: Path, port: int = 0, folder: Path | None = None) -> Service:
+def start_azurite(logs: Path, port: int = 0, folder: Path | None = None, *more: str | Path) -> Service:
     """Blob Storage, kept in `folder`, or in memory. Wait with `azurite_ready`. Raises ServiceFailed."""
     if not AZURITE.exists():
         raise ServiceFailed(f"Azurite is not installed in {AZURITE.parents[4]}: run `make setup`.")
     store = ["--location", folder] if folder else ["--inMemoryPersistence"]
-    options = ["--skipApiVersionCheck", "--disableTelemetry", "--silent", *store]
+    options = ["--skipApiVersionCheck", "--disableTelemetry", "--silent", *store, *more]
     return start("azurite", [NODE, AZURITE, "--blobHost", "127.0.0.1", "--blobPort", port, *options], logs)
 
 

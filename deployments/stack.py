@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
+from prefect.client.orchestration import PrefectClient
 from rich.console import Console
 from rich.text import Text
 
+from deployments.automations import register
 from deployments.services import (
     ROOT,
     STATE,
@@ -42,6 +45,7 @@ RECORD = STATE / "stack.json"  # what runs, for `make down` and `make nightly`
 
 WORK_POOL = "local"
 SAMPLES = "topn-inputs"  # the container that topn/nightly reads, prefix nightly/
+HEARTBEAT = timedelta(seconds=30)  # of runs: Prefect's shortest, so that a vanished one is seen in a minute and a half
 SHOWN = ("worker",)  # whose lines the terminal shows: the runs' own; the others' logs are in .local/logs/
 
 out = Console(highlight=False, soft_wrap=True)
@@ -96,7 +100,11 @@ class Stack:
         self._services: list[Service] = []
         self._shown: dict[str, int] = {}  # bytes of each log
         self._logs = STATE / "logs"
-        self.environment = {**os.environ, "PREFECT_HOME": str(STATE / "prefect")}
+        self.environment = {
+            **os.environ,
+            "PREFECT_HOME": str(STATE / "prefect"),
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(int(HEARTBEAT.total_seconds())),
+        }
         self.environment.setdefault("MPLCONFIGDIR", str(STATE / "matplotlib"))
         self.prefect_api = ""
 
@@ -124,6 +132,7 @@ class Stack:
         self._say("worker", f"work pool {WORK_POOL}", began)
         self._deploy()
         self._say("deployments", "topn/nightly, topn/adhoc, topn-sweep/hourly", began)
+        self._say("automation", asyncio.run(self._register()), began)
         self._record()
 
     def watch(self) -> None:
@@ -184,6 +193,10 @@ class Stack:
         (self._logs / "deploy.log").write_text(done.stdout + done.stderr, encoding="utf-8")
         if done.returncode:
             raise ServiceFailed(f"prefect deploy failed:\n{done.stdout}{done.stderr}")
+
+    async def _register(self) -> str:
+        async with PrefectClient(self.prefect_api) as api:
+            return await register(api, HEARTBEAT)
 
     def _say(self, name: str, what: str, began: float) -> None:
         out.print(f"  {name:<12} {what:<45} {time.monotonic() - began:5.1f} s")

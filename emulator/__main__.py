@@ -113,6 +113,7 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
         storage_timeout=given.storage_timeout,
         speed=given.speed,
         path=os.environ.get("PATH", os.defpath),
+        trusted=os.environ.get("SSL_CERT_FILE"),
     )
 
 

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 def node_environment(node: Node, directory: Path) -> dict[str, str]:
     """What every task on a node sees; `directory` is its own."""
+    trusted = node.account.settings.trusted
     return {
         "PATH": node.account.settings.path,
+        **({"SSL_CERT_FILE": trusted} if trusted else {}),
         "LANG": "C.UTF-8",
         "HOME": str(directory / "wd"),
         "AZ_BATCH_ACCOUNT_NAME": node.account.name,

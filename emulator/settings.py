@@ -32,4 +32,6 @@ class Settings:
     speed: float = 1.0
     """By how much the service's own delays are shortened; times of users and clocks are not."""
     path: str = os.defpath
-    """Where tasks find programs: the one thing that they inherit from whoever started the emulator."""
+    """Where tasks find programs: inherited from whoever started the emulator, as the next, and nothing else is."""
+    trusted: str | None = None
+    """`SSL_CERT_FILE`, the certificates that tasks trust, as those of a node's image: where local storage is TLS."""

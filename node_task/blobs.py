@@ -5,6 +5,7 @@ No text of an error holds a URL, as the SAS is part of it.
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import pathlib
@@ -20,9 +21,10 @@ API_VERSION = "2021-12-02"
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 6  # with pauses of half a minute in all
 CHUNK_BYTES = 256 * 1024
+CONTENT_TYPES = {".txt": "text/plain; charset=utf-8", ".gz": "application/gzip", ".json": "application/json"}
 
 
-def upload(container: str, path: pathlib.Path, content_type: str, attempts: int = ATTEMPTS) -> None:
+def upload(container: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> None:
     """PUT a file into the container that TOPN_OUTPUT_SAS is for. Raises Failure."""
     print(f"Uploading {path.name} to container [{container}]...", flush=True)
     cannot = f"cannot upload {path.name} to container [{container}]"
@@ -30,7 +32,7 @@ def upload(container: str, path: pathlib.Path, content_type: str, attempts: int 
     headers = {
         "x-ms-blob-type": "BlockBlob",
         "x-ms-version": API_VERSION,
-        "Content-Type": content_type,
+        "Content-Type": CONTENT_TYPES[path.suffix],
         "Content-Length": str(path.stat().st_size),
     }
     url = _url(container, path.name, sas)
@@ -44,23 +46,23 @@ def upload(container: str, path: pathlib.Path, content_type: str, attempts: int 
                 cause.append(error)
 
 
-def download(container: str, name: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> None:
-    """GET a blob of the container that TOPN_TABLES_SAS is for into a file. Raises Failure."""
+def download(container: str, name: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> str:
+    """GET a blob of the container that TOPN_TABLES_SAS is for into a file; its SHA-256. Raises Failure."""
     cannot = f"cannot fetch {name} from container [{container}]"
     sas = os.environ["TOPN_TABLES_SAS"]
     request = urllib.request.Request(_url(container, name, sas), headers={"x-ms-version": API_VERSION})
     for cause in _attempts(attempts, sas, cannot, TABLE):
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-                _save(answer, path)
-                return
+                return _save(answer, path)
         except (OSError, http.client.HTTPException) as error:
             cause.append(error)
+    raise AssertionError("the last attempt returns or raises")
 
 
-def _save(answer: http.client.HTTPResponse, path: pathlib.Path) -> None:
-    """Write an answer's body. Raises Failure for the disk, OSError or HTTPException for the connection."""
-    promised, got = answer.headers.get("Content-Length", ""), 0
+def _save(answer: http.client.HTTPResponse, path: pathlib.Path) -> str:
+    """Write an answer's body; its SHA-256. Raises Failure for the disk, OSError or HTTPException for the connection."""
+    promised, got, sha256 = answer.headers.get("Content-Length", ""), 0, hashlib.sha256()
     try:
         file = path.open("wb", buffering=0)
     except OSError as error:
@@ -68,6 +70,7 @@ def _save(answer: http.client.HTTPResponse, path: pathlib.Path) -> None:
     with file:
         while chunk := answer.read(CHUNK_BYTES):
             got += len(chunk)
+            sha256.update(chunk)
             try:
                 while chunk:
                     chunk = chunk[file.write(chunk) or 0 :]
@@ -75,6 +78,7 @@ def _save(answer: http.client.HTTPResponse, path: pathlib.Path) -> None:
                 raise on_disk(error, f"fetching {path.name}") from None
     if promised.isdecimal() and got < int(promised):
         raise ConnectionError(f"the connection was lost after {got} of {promised} bytes")
+    return sha256.hexdigest()
 
 
 def _url(container: str, name: str, sas: str) -> str:
@@ -104,6 +108,7 @@ def _attempts(number: int, sas: str, cannot: str, status: int) -> Iterator[list[
 def _cause(error: Exception) -> tuple[str, bool]:
     """What went wrong, and whether it may pass."""
     if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it is the answer, too
         code = error.headers.get("x-ms-error-code") if error.headers else None
         return f"HTTP {error.code} {code or error.reason}", error.code in (408, 429) or error.code >= 500
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):

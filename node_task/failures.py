@@ -21,6 +21,8 @@ but 0, the result that is the evidence of success (KEY.json; for an inner table 
 from __future__ import annotations
 
 import errno
+import sys
+from collections.abc import Callable
 
 ARGUMENTS = 2
 INPUT = 3
@@ -51,3 +53,16 @@ def on_disk(error: OSError, doing: str) -> Failure:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Failure(DISK_FULL, f"the disk is full: {doing}: {why(error)}")
     return Failure(1, f"{doing}: {why(error)}")
+
+
+def exit_status(work: Callable[[], None]) -> int:
+    """Do a program's work; on a failure say the one line on stderr, and return its status."""
+    try:
+        work()
+    except Failure as failure:
+        print(" ".join(str(failure).split()), file=sys.stderr)
+        return failure.status
+    except MemoryError:
+        print("out of memory, below the limit given", file=sys.stderr)
+        return MEMORY
+    return 0

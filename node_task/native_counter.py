@@ -69,7 +69,7 @@ def try_engine(path: pathlib.Path) -> None:
 
     try:
         said = Running(path, ["--top", "100", "-"], text=SAMPLE, seconds=TRIAL_SECONDS).result()
-    except (Failure, OSError, ValueError, KeyError) as error:
+    except (Failure, OSError) as error:
         raise Refused(f"{path.name} does not work here: {error}") from None
     oracle = StdlibCounter(Rules(), 64 << 20, path.parent)
     oracle.read([SAMPLE])
@@ -100,6 +100,17 @@ def count(
         source.bytes = counted.text_bytes
         return counted
     return Running(engine, [*arguments, "-"], blocks=source.blocks(), table=table).result()
+
+
+def merge_rows(
+    engine: pathlib.Path, rows: Iterable[bytes], *, listed: int, table: TableFile | None, memory_bytes: int
+) -> Counted:
+    """Add up rows of any order; a row of no word and a number says how often those that follow count.
+
+    Raises Failure.
+    """
+    arguments = ["--rows", "--top", str(listed), "--memory-bytes", str(memory_bytes), "--directory", os.curdir, "-"]
+    return Running(engine, arguments, blocks=rows, table=table).result()
 
 
 def rule_arguments(rules: Rules, directory: pathlib.Path) -> list[str]:
@@ -165,7 +176,7 @@ class Running:
             self._feed([text])
 
     def result(self) -> Counted:
-        """Wait for its end. Raises Failure; ValueError or KeyError when what it says makes no sense."""
+        """Wait for its end. Raises Failure."""
         feeding = threading.Thread(target=self._feed, args=(self._blocks,)) if self._blocks is not None else None
         if feeding:
             feeding.start()
@@ -185,7 +196,10 @@ class Running:
         if self._broken:
             raise self._broken
         self._check(os.waitstatus_to_exitcode(status), complaint.decode("utf-8", "replace").strip())
-        return as_counted(said)
+        try:
+            return as_counted(said)
+        except (ValueError, KeyError):
+            raise Failure(1, "the native counter's answer makes no sense") from None
 
     def _feed(self, blocks: Iterable[bytes]) -> None:
         try:

@@ -24,7 +24,7 @@ import time
 import options as command_line
 import stdlib_counter
 from counted import Counted
-from failures import INPUT, MEMORY, Failure, on_disk, why
+from failures import INPUT, Failure, exit_status, on_disk, why
 from source import Source
 from tables import TableFile
 from words import Rules, stop_words_of
@@ -153,9 +153,8 @@ def run(options: argparse.Namespace, work: pathlib.Path) -> None:
     if options.output_container:
         import blobs  # its imports take longer than counting a small file
 
-        types = {".txt": "text/plain; charset=utf-8", ".gz": "application/gzip", ".json": "application/json"}
         for path in paths:
-            blobs.upload(options.output_container, path, types[path.suffix])
+            blobs.upload(options.output_container, path)
 
 
 def main() -> int:
@@ -164,16 +163,9 @@ def main() -> int:
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the node's locale is
     options, work = command_line.parse(), pathlib.Path(f"topn-work-{os.getpid()}")
     try:
-        run(options, work)
-    except Failure as failure:
-        print(failure, file=sys.stderr)
-        return failure.status
-    except MemoryError:
-        print(f"out of memory, below the limit of {options.memory_mib} MiB", file=sys.stderr)
-        return MEMORY
+        return exit_status(lambda: run(options, work))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return 0
 
 
 if __name__ == "__main__":

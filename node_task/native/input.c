@@ -189,7 +189,7 @@ static void add_row(Worker *worker, const Input *input, uint8_t *row, size_t siz
         wrong = row[at] < '0' || row[at] > '9';
         number = 10 * number + (uint64_t)(row[at] - '0');
     }
-    if (wrong)
+    if (wrong || memchr(row, '\t', tab - 1))
         fail(EXIT_INPUT, "%s: not a row of a word and its count", input->name);
     if (tab == 1)
         *times = number;

@@ -232,9 +232,9 @@ int main(int number, char **arguments) {
         options.threads = 1;
     count.workers = allocate(options.threads * sizeof(Worker));
     count.tops = allocate(options.threads * sizeof(Top));
+    size_t share = options.memory_bytes / options.threads, raw = options.rows ? 0 : share / 2;
     for (size_t i = 0; i < options.threads; i++) {
-        worker_make(&count.workers[i], &options.rules, options.threads, options.memory_bytes / options.threads,
-                    options.directory);
+        worker_make(&count.workers[i], &options.rules, options.threads, raw, share - raw, options.directory);
         count.tops[i] = top_make(options.top);
     }
     Thread *threads = allocate(options.threads * sizeof *threads);

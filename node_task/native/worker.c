@@ -7,12 +7,13 @@
 
 enum { RUNS_AT_ONCE = 8, RUN_BUFFER_BYTES = 64 * 1024 };
 
-void worker_make(Worker *worker, const Rules *rules, size_t partitions, size_t limit_bytes, const char *directory) {
+void worker_make(Worker *worker, const Rules *rules, size_t partitions, size_t raw_bytes, size_t words_bytes,
+                 const char *directory) {
     *worker = (Worker){.rules = rules, .directory = directory, .partitions = partitions};
-    worker->raw = table_make(limit_bytes / 2);
+    worker->raw = table_make(raw_bytes);
     worker->words = allocate(partitions * sizeof(Table));
     for (size_t i = 0; i < partitions; i++)
-        worker->words[i] = table_make(limit_bytes / 2 / partitions);
+        worker->words[i] = table_make(words_bytes / partitions);
     worker->scratch = allocate(scratch_bytes(rules));
 }
 

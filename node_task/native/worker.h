@@ -23,7 +23,9 @@ typedef struct {
     size_t waiting_used;
 } Worker;
 
-void worker_make(Worker *worker, const Rules *rules, size_t partitions, size_t limit_bytes, const char *directory);
+/* The limits are for the raw tokens and, all partitions together, for the words. */
+void worker_make(Worker *worker, const Rules *rules, size_t partitions, size_t raw_bytes, size_t words_bytes,
+                 const char *directory);
 /* Count a token that lies in a buffer which can be read 16 bytes on; the bytes must stay until count_waiting. */
 void count_token(Worker *worker, const uint8_t *bytes, size_t size);
 void count_waiting(Worker *worker);

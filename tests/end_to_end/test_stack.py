@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import Artifact
+from prefect.states import Cancelling
 
+from deployments.services import AZURITE_ACCOUNT, AZURITE_KEY, EMULATOR_ACCOUNT, EMULATOR_KEY
+from tasks.clients import Clients, open_clients
+from tasks.settings import Settings
 from tests.conftest import naive_top, until
 from tests.local_stack import ROOT, LocalStack, local, start_stack
 from tests.patience import PATIENCE
@@ -156,6 +163,120 @@ def test_a_second_stack_and_a_port_in_use_are_refused(stack_up: LocalStack, tmp_
         assert elsewhere.process.wait(timeout=PATIENCE) == 1
     assert f"Port {port} of Prefect's server is in use: choose another with PREFECT_PORT=..." in elsewhere.said
     assert elsewhere.processes() == []
+
+
+def endpoints_of(stack: LocalStack) -> dict[str, str]:
+    """The environment variables that point at its emulator and Azurite."""
+    batch, storage = (re.search(rf"{name} +(http\S+)", stack.said) for name in ("emulator", "azurite"))
+    assert batch and storage
+    return {
+        "AZURE_BATCH_ENDPOINT": batch[1],
+        "AZURE_BATCH_ACCOUNT": EMULATOR_ACCOUNT,
+        "AZURE_BATCH_ACCESS_KEY": EMULATOR_KEY,
+        "AZURE_STORAGE_ACCOUNT": AZURITE_ACCOUNT,
+        "AZURE_STORAGE_KEY": AZURITE_KEY,
+        "AZURE_STORAGE_BLOB_ENDPOINT": f"{storage[1]}/{AZURITE_ACCOUNT}",
+    }
+
+
+async def start_counting(stack: LocalStack, api: PrefectClient, clients: Clients, run_key: str) -> UUID:
+    """Start a long run under the worker and wait until its task runs; the flow run."""
+    # So many words as no other test asks for: results are kept.
+    words = 1000 + len(run_key)
+    slow = json.dumps(
+        {"inputs": ["az://topn-inputs/nightly/"], "delay_seconds": 600, "run_key": run_key, "words": words}
+    )
+    started = stack.prefect("deployment", "run", "topn/adhoc", "--param", f"parameters={slow}")
+    assert started.returncode == 0, started.stderr
+    job_id = f"topn-{run_key}-g1"
+
+    async def counting() -> bool:
+        jobs = [job.id async for job in clients.batch.list_jobs()]
+        return job_id in jobs and (await clients.batch.get_job_task_counts(job_id)).task_counts.running > 0
+
+    await until(counting, "the run counts")
+    return (await last_run(api)).id
+
+
+async def nodes_released(clients: Clients, run_key: str) -> bool:
+    """Whether the run has no job and no pool any more, or Batch is deleting them."""
+    pools = [pool async for pool in clients.batch.list_pools() if run_key in pool.id]
+    jobs = [job async for job in clients.batch.list_jobs() if run_key in job.id]
+    return all(one.state == "deleting" for one in [*pools, *jobs])
+
+
+async def containers_of(clients: Clients, run_key: str) -> list[str]:
+    return [one.name async for one in clients.blobs.list_containers(name_starts_with=f"topn-{run_key}-")]
+
+
+async def test_cancelled_in_the_ui_a_run_ends_within_half_a_minute_with_all_released(stack_up: LocalStack) -> None:
+    settings = Settings.from_environment(endpoints_of(stack_up))
+    async with PrefectClient(stack_up.api) as api, open_clients(settings) as clients:
+        flow_run = await start_counting(stack_up, api, clients, "cancelled")
+        await api.set_flow_run_state(flow_run, Cancelling())
+
+        async def cancelled() -> bool:
+            state = (await api.read_flow_run(flow_run)).state
+            return bool(state and state.is_cancelled())
+
+        await until(cancelled, "the run is cancelled", 30)
+        await until(lambda: nodes_released(clients, "cancelled"), "job and pool are released", 30)
+        assert await containers_of(clients, "cancelled") == []
+
+
+async def test_killed_under_a_worker_a_run_has_crashed_its_nodes_go_and_its_containers_stay(
+    stack_up: LocalStack,
+) -> None:
+    settings = Settings.from_environment(endpoints_of(stack_up))
+    async with PrefectClient(stack_up.api) as api, open_clients(settings) as clients:
+        flow_run = await start_counting(stack_up, api, clients, "crashed")
+        (process,) = [
+            one
+            for one in psutil.Process(stack_up.process.pid).children(recursive=True)
+            if "prefect.engine" in " ".join(one.cmdline()) or "prefect.flow_engine" in " ".join(one.cmdline())
+        ]
+        process.kill()
+
+        async def crashed() -> bool:
+            state = (await api.read_flow_run(flow_run)).state
+            return bool(state and state.is_crashed())
+
+        await until(crashed, "the run is marked as crashed", 60)
+        await until(lambda: nodes_released(clients, "crashed"), "job and pool are released", 30)
+        assert len(await containers_of(clients, "crashed")) == 3
+
+
+async def test_a_run_that_vanished_with_nobody_watching_is_marked_as_crashed(stack_up: LocalStack) -> None:
+    environment = {**os.environ, **endpoints_of(stack_up), "PREFECT_API_URL": stack_up.api}
+    environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = "30"
+    settings = Settings.from_environment(environment)
+    async with PrefectClient(stack_up.api) as api, open_clients(settings) as clients:
+        assert [one.name for one in await api.read_automations_by_name("topn-vanished")] == ["topn-vanished"]
+        run = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "flows.topn", str(SAMPLES[0]), "--delay-seconds", "600", "--run-key", "vanished"),
+            *("--words", "1001"),
+            *("--outputs", str(stack_up.state / "outputs")),
+            cwd=ROOT,
+            env=environment,
+        )
+
+        async def counting() -> bool:
+            jobs = [job.id async for job in clients.batch.list_jobs()]
+            return (
+                "topn-vanished-g1" in jobs
+                and (await clients.batch.get_job_task_counts("topn-vanished-g1")).task_counts.running > 0
+            )
+
+        await until(counting, "the run counts")
+        flow_run = (await last_run(api)).id
+        run.kill()
+        await run.wait()
+
+        async def crashed() -> bool:
+            state = (await api.read_flow_run(flow_run)).state
+            return bool(state and state.is_crashed())
+
+        await until(crashed, "the automation marks the run as crashed", 150)
 
 
 async def test_a_dead_service_is_reported_with_its_last_lines_and_the_rest_stops_and_the_next_start_has_the_history(

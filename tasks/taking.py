@@ -91,7 +91,9 @@ class Taking:
                         return
                     file = await job.settled.get()
                     if left == number:
-                        get_run_logger().info("Downloading all files from container [%s]...", self._run.output_container)
+                        get_run_logger().info(
+                            "Downloading all files from container [%s]...", self._run.output_container
+                        )
                     left -= 1
                 if await self._take_counted(job, file):
                     job.finish(file)

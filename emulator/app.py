@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator import auth, faults
+from emulator import auth, faults, window
 from emulator.account import Account
 from emulator.errors import (
     BatchError,
@@ -31,7 +31,12 @@ _LOCAL_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 def application(service: Service) -> ASGIApp:
     """The emulator as an ASGI application."""
     app = Starlette(
-        routes=[Route("/_emulator", _operations, methods=["GET"]), *control.ROUTES, *routes()],
+        routes=[
+            Route("/_emulator", _operations, methods=["GET"]),
+            *window.routes(service),
+            *control.ROUTES,
+            *routes(),
+        ],
         exception_handlers={BatchError: _batch_error, Exception: _fault},
     )
     return Gate(app, service)
@@ -67,6 +72,9 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if window.concerns(scope):
+            await self._show(scope, receive, send)
+            return
         began = time.perf_counter()
         status = 0
 
@@ -81,15 +89,32 @@ class Gate:
             await self._pass(scope, receive, answering)
         finally:
             elapsed = (time.perf_counter() - began) * 1000
-            account = scope.get("state", {}).get("account")
-            self._service.log.info(
-                "%s %s %s %s %.0f ms",
-                account.name if account else "-",
-                scope["method"],
-                _path(scope),
-                status,
-                elapsed,
-            )
+            account: Account | None = scope.get("state", {}).get("account")
+            name = account.name if account else None
+            method, path = scope["method"], _path(scope)
+            self._service.requests.add(name, method, path, status, elapsed)
+            self._service.log.info("%s %s %s %s %.0f ms", name or "-", method, path, status, elapsed)
+
+    async def _show(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of the window: it is looked through every second, so these are not logged."""
+
+        async def answering(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_standard_headers(scope)]
+            await send(message)
+
+        try:
+            _check_origin(scope)
+        except BatchError as error:
+            await _refuse(error, scope, receive, answering)
+            return
+        if not window.admits(scope, self._service.settings.key):
+            await window.locked()(scope, receive, answering)
+            return
+        try:
+            await self._app(scope, receive, answering)
+        except Exception as error:  # as in `_pass`
+            self._service.log.error("a fault of the emulator", exc_info=error)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -116,13 +141,7 @@ class Gate:
         await faults.commit(fault, self._app, str(Request(scope).base_url), scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        name = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
-        if name.lower() not in _LOCAL_NAMES:
-            raise InvalidHostHeader(HeaderValue=name[:100])
-        length = headers.get(b"content-length", "0")
-        if length.isdecimal() and int(length) > LARGEST_BODY:
-            raise RequestBodyTooLarge(MaxLimit=LARGEST_BODY)
+        _check_origin(scope)
         if scope["path"] in control.PUBLIC or scope["path"] == "/_emulator":
             return
         account = self._service.account(auth.account_name(self._service.settings, scope))
@@ -131,6 +150,17 @@ class Gate:
             query = parse_qs(scope["query_string"].decode("latin-1"))
             if not query.get("api-version"):
                 raise MissingRequiredQueryParameter(QueryParameterName="api-version")
+
+
+def _check_origin(scope: Scope) -> None:
+    """Refuse what was sent to another name than this machine's, and what is too large."""
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    name = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
+    if name.lower() not in _LOCAL_NAMES:
+        raise InvalidHostHeader(HeaderValue=name[:100])
+    length = headers.get(b"content-length", "0")
+    if length.isdecimal() and int(length) > LARGEST_BODY:
+        raise RequestBodyTooLarge(MaxLimit=LARGEST_BODY)
 
 
 def _path(scope: Scope) -> str:

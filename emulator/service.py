@@ -12,6 +12,7 @@ import httpx
 from emulator.account import Account
 from emulator.process import Processes
 from emulator.settings import Settings
+from emulator.window.requests import Requests
 
 
 class UnusableRoot(Exception):
@@ -27,6 +28,7 @@ class Service:
         self.nodes = settings.root / "nodes"
         self.accounts: dict[str, Account] = {}
         self.processes = Processes(self.nodes)
+        self.requests = Requests()
         self.client = httpx.AsyncClient(timeout=settings.storage_timeout, follow_redirects=True)
 
     def open(self) -> None:

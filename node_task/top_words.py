@@ -8,6 +8,7 @@ The SAS comes in the environment, never on the command line, where `ps` and Batc
 
 What a word is says words.py, which exit status means what failures.py. Order: count descending, then word (by code
 point). The native counter beside this file counts if it can be trusted, else Python; the result says which, and why.
+A file of up to 64 KiB is Python's, for which no reason is given.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
 import sys
 import time
 
@@ -31,6 +31,7 @@ from words import Rules, stop_words_of
 
 FORMAT = 1  # of the JSON result; part of a result's key
 LISTED = 500  # words in the JSON result, at the least: the more, the surer the top words over all files
+SMALL_BYTES = 64 * 1024  # Python has counted as much before another program has started
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -66,7 +67,8 @@ def count(
     """Count with the best engine there is; (what came out, the engine, why not the native one). Raises Failure."""
     listed, memory_bytes = max(options.words, LISTED) + 1, options.memory_mib << 20
     rules, note = rules_of(options), ""
-    if options.engine != "stdlib":
+    small = source.divisible and (source.size or 0) <= SMALL_BYTES
+    if options.engine == "native" or (options.engine == "auto" and not small):
         import native_counter
 
         try:
@@ -165,7 +167,10 @@ def main() -> int:
     try:
         return exit_status(lambda: run(options, work))
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work.exists():
+            import shutil  # not needed for a small file, which may take less time than this
+
+            shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

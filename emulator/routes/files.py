@@ -18,6 +18,7 @@ from emulator.listing import Listing
 from emulator.routes.account import rows
 from emulator.routes.nodes import node_of
 from emulator.routes.tasks import task_of
+from emulator.task import Task
 from emulator.wire import check_conditions, done, page
 
 _CHUNK = 1 << 16  # bytes
@@ -26,6 +27,15 @@ _CHUNK = 1 << 16  # bytes
 def _task_root(request: Request) -> tuple[Path, str]:
     """The directory of the task that the path names, and its URL."""
     task = task_of(request)
+    return task_directory(task), task.model["url"]
+
+
+def task_directory(task: Task) -> Path:
+    """The directory of a task.
+
+    Raises:
+        TaskFilesUnavailable, TaskFilesCleanedup, OperationInvalidForCurrentState: when there is none (any more).
+    """
     if task.node is None or task.model.get("nodeInfo") is None:
         if task.state == "completed":
             raise TaskFilesUnavailable(
@@ -40,7 +50,7 @@ def _task_root(request: Request) -> tuple[Path, str]:
         if task.state == "completed":
             raise TaskFilesCleanedup
         raise OperationInvalidForCurrentState
-    return directory, task.model["url"]
+    return directory
 
 
 def _node_root(request: Request) -> tuple[Path, str]:

@@ -55,7 +55,14 @@ def test_both_results_are_written(program: Path, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"in.txt", "k1.txt", "k1.json"}
 
 
+def test_a_small_file_is_pythons(stage: Stage, engine: Path, folder: Path) -> None:
+    done = run(stage(engine) / "top_words.py", "in.txt", "--key", "k1", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert (record_of(folder)["engine"], record_of(folder)["engine_note"]) == ("stdlib", "")
+
+
 def test_without_a_native_counter_the_result_says_so(program: Path, folder: Path) -> None:
+    (folder / "in.txt").write_text(TEXT * 5000, "utf-8")
     done = run(program, "in.txt", "--key", "k1", folder=folder)
     note = f"there is no native counter for {os.uname().machine}"
     assert (record_of(folder)["engine"], record_of(folder)["engine_note"]) == ("stdlib", note)
@@ -65,11 +72,12 @@ def test_without_a_native_counter_the_result_says_so(program: Path, folder: Path
 def test_the_native_counter_beside_the_program_counts(stage: Stage, engine: Path, folder: Path) -> None:
     staged = stage(engine)
     (staged / ENGINE).chmod(0o644)  # as a resource file comes
+    (folder / "in.txt").write_text(f"{TEXT} " * 5000, "utf-8")
     done = run(staged / "top_words.py", "in.txt", "--key", "k1", folder=folder)
     assert done.returncode == 0, done.stderr
     record = record_of(folder)
     assert (record["engine"], record["engine_note"]) == ("native", "")
-    assert record["words"] == [["žluťoučký", 2], ["kůň", 1]]
+    assert record["words"] == [["žluťoučký", 10_000], ["kůň", 5000]]
     assert {path.name for path in folder.iterdir()} == {"in.txt", "k1.txt", "k1.json"}
 
 
@@ -113,8 +121,12 @@ def test_an_engine_that_is_not_the_manifests_is_refused(manifest: str | None, st
 
 @pytest.fixture(params=["native", "stdlib"])
 def either(request: pytest.FixtureRequest, stage: Stage) -> Path:
-    """The program with each engine."""
-    return stage(request.getfixturevalue("engine") if request.param == "native" else None) / "top_words.py"
+    """The program with each engine, which counts small files, too."""
+    staged = stage(request.getfixturevalue("engine") if request.param == "native" else None)
+    if request.param == "native":
+        program = staged / "top_words.py"
+        program.write_text(program.read_text("utf-8").replace("SMALL_BYTES = 64 * 1024", "SMALL_BYTES = -1"), "utf-8")
+    return staged / "top_words.py"
 
 
 def test_options_and_the_table(either: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ python := $(venv)/bin/python
 ready := $(venv)/.ready
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test kill test-ui screenshots check format native lock setup clean help
+.PHONY: run up nightly down blocks test kill chaos audit test-ui screenshots check format native lock setup clean help
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -37,6 +37,13 @@ test: setup  ## run all tests, against the emulator and Azurite
 
 kill: setup  ## kill a run at each of the named points (tests/kill_points.py): no nodes, and nothing, is left
 	TOPN_KILL=all $(python) -m pytest -q tests/end_to_end/test_killed.py
+
+chaos: setup  ## RUNS=10 runs while everything goes wrong that can; SEED=1 decides what
+	@$(python) -m benchmarks.chaos --runs $(or $(RUNS),10) --seed $(or $(SEED),1)
+
+audit:  ## compare requirements.lock with the published advisories (asks pypi.org)
+	@$(PYTHON) -m venv .local/audit && .local/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.local/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
 
 test-ui: setup  ## run the tests in a browser (Debian: apt install chromium chromium-driver)
 	$(python) -m pytest tests/ui

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator import auth, faults, window
+from emulator import auth, clock, faults, window
 from emulator.account import Account
 from emulator.errors import (
     BatchError,
@@ -170,6 +171,7 @@ def _path(scope: Scope) -> str:
 
 def _standard_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     headers = [
+        (b"date", clock.http_date(datetime.now(UTC)).encode()),
         (b"request-id", str(uuid.uuid4()).encode()),
         (b"x-content-type-options", b"nosniff"),
     ]

@@ -141,7 +141,7 @@ async def attempt(command: Command, processes: Processes, sources: Sources) -> O
 
 async def _run(command: Command, processes: Processes) -> Outcome:
     try:
-        process = processes.start(command.line, command.directory, command.environment)
+        process = await processes.start(command.line, command.directory, command.environment)
     except (OSError, ValueError) as error:
         return _not_started(error)
     try:

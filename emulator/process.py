@@ -12,24 +12,26 @@ import ctypes
 import os
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from emulator import spawn
+
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_STARTERS = 4  # threads, each waiting for a program to be loaded
 _SWEEP_AFTER = 0.2  # seconds between a task's end and the search for what it left behind
 
 
 class Process:
     """One started command, the leader of its own session."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], directory: Path) -> None:
-        self.pid = popen.pid
+    def __init__(self, pid: int, directory: Path) -> None:
+        self.pid = pid
         self.directory = directory
-        self._popen = popen
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._pidfd = os.pidfd_open(popen.pid)
+        self._pidfd = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
 
     def _reap(self) -> None:
@@ -37,7 +39,7 @@ class Process:
         os.close(self._pidfd)
         # The leader is a zombie until it is waited for, so its id cannot name another group yet.
         kill_group(self.pid)
-        self._ended.set_result(self._popen.wait())
+        self._ended.set_result(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
 
     async def wait(self) -> int:
         """The exit code; negative is the signal that ended it. The rest of its group is gone then."""
@@ -56,6 +58,8 @@ class Processes:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._running: dict[int, Process] = {}
+        self._starting: set[Path] = set()  # the directories of tasks whose processes are about to be
+        self._starters = ThreadPoolExecutor(_STARTERS, "start")
         self._sweep: asyncio.TimerHandle | None = None
 
     def adopt(self) -> None:
@@ -64,7 +68,7 @@ class Processes:
         if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "cannot become the parent of orphaned processes")
 
-    def start(self, command_line: str, directory: Path, environment: dict[str, str]) -> Process:
+    async def start(self, command_line: str, directory: Path, environment: dict[str, str]) -> Process:
         """Start a command in `directory`/wd, its output in `directory`/stdout.txt and stderr.txt.
 
         There is no shell: the line is split as a POSIX shell would and the program looked up on the PATH.
@@ -76,19 +80,30 @@ class Processes:
         arguments = shlex.split(command_line)
         if not arguments:
             raise FileNotFoundError("the command line is empty")
-        with (directory / "stdout.txt").open("wb") as stdout, (directory / "stderr.txt").open("wb") as stderr:
-            popen = subprocess.Popen(
-                arguments,
-                cwd=directory / "wd",
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        process = Process(popen, directory)
-        self._running[process.pid] = process
+        outputs = [(f"{directory}/{name}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("stdout", "stderr")]
+        call = spawn.prepared(arguments, environment, f"{directory}/wd", [(os.devnull, os.O_RDONLY), *outputs])
+        self._starting.add(directory)
+        starting = asyncio.get_running_loop().run_in_executor(self._starters, call)
+        try:
+            pid = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await self._stillborn(starting, directory)
+            raise
+        finally:
+            self._starting.discard(directory)
+        process = self._running[pid] = Process(pid, directory)
         return process
+
+    @staticmethod
+    async def _stillborn(starting: asyncio.Future[int], directory: Path) -> None:
+        """A task was ended while its process was being started: end that, once it is there."""
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await Process(starting.result(), directory).end()
+
+    def close(self) -> None:
+        """Start no more."""
+        self._starters.shutdown()
 
     def ended(self, process: Process) -> None:
         """Forget a process that ended, and look for what it left behind a little later."""
@@ -118,10 +133,10 @@ class Processes:
         """Whether a running task may account for a child: by its environment, or else by where it is."""
         origin, place = _origin(pid), _cwd(pid) + "/"
         if origin is None and not place.startswith(f"{self._root}/"):
-            return bool(self._running)
+            return bool(self._running or self._starting)
         return any(
-            origin == str(live.directory) or (origin is None and place.startswith(f"{live.directory}/"))
-            for live in self._running.values()
+            origin == str(live) or (origin is None and place.startswith(f"{live}/"))
+            for live in (*self._starting, *(process.directory for process in self._running.values()))
         )
 
     def _adopted(self) -> list[int]:
@@ -131,8 +146,10 @@ class Processes:
             if pid in self._running:
                 continue
             with contextlib.suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                     living.append(pid)
+                elif not self._starting:  # else it may be one that has just been started, and ended at once
+                    os.waitpid(pid, os.WNOHANG)
         return living
 
     def strays(self) -> list[int]:

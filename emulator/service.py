@@ -71,5 +71,6 @@ class Service:
         """End every task's processes."""
         await asyncio.gather(*(account.close() for account in self.accounts.values()))
         self.processes.end_strays(children=True)
+        self.processes.close()
         await self.client.aclose()
         self._lock.close()

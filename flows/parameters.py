@@ -42,6 +42,7 @@ class Parameters(BaseModel):
     max_node_hours: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="The most that the run's own nodes may be there for, in hours of all nodes together; then they "
         "leave, whatever becomes of the run. Without it: an hour for each node, or the timeout and 10 minutes if "
         "that is more.",

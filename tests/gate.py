@@ -73,8 +73,8 @@ class Gate:
                 if method != b"HEAD" and answer.split(b" ", 2)[1] not in (b"204", b"304"):
                     await _pass_body(answer, service, answers)
                 await answers.drain()
-        except (Cut, OSError, asyncio.IncompleteReadError):
-            pass  # a connection that ended
+        except (Cut, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # a connection that ended, or was open at the end of all
         finally:
             for writer in (answers, requests):
                 writer.close()

@@ -60,6 +60,7 @@ def answer_out(capfd: pytest.CaptureFixture[str]):
         ([SAMPLE, "--wrods", "3"], "unrecognized arguments: --wrods"),
         ([SAMPLE, "--word", "3"], "unrecognized arguments: --word"),
         ([SAMPLE, "--price-per-hour", "inf"], "--price-per-hour inf: it should be a finite number."),
+        ([SAMPLE, "--max-node-hours", "inf"], "--max-node-hours inf: it should be a finite number."),
         ([SAMPLE, "--timeout-minutes", "nan"], "--timeout-minutes nan: it should be a finite number."),
         ([], "the following arguments are required: INPUT"),
     ],

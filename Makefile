@@ -14,7 +14,7 @@ python := $(venv)/bin/python
 ready := $(venv)/.ready
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test kill chaos audit test-ui screenshots check format native lock setup clean help
+.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format native lock setup clean help
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -33,7 +33,7 @@ blocks: $(ready)  ## register the type of the credentials block with the Prefect
 
 # Each worker has an emulator, an Azurite and a Prefect server of its own, and takes whole files, the longest first.
 test: setup  ## run all tests, against the emulator and Azurite
-	$(python) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(or $(TESTS),--ignore=tests/ui)
+	$(python) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(or $(TESTS),--ignore=tests/ui --ignore=tests/clients)
 
 kill: setup  ## kill a run at each of the named points (tests/kill_points.py): no nodes, and nothing, is left
 	TOPN_KILL=all $(python) -m pytest -q tests/end_to_end/test_killed.py
@@ -47,6 +47,12 @@ audit:  ## compare requirements.lock with the published advisories (asks pypi.or
 
 test-ui: setup  ## run the tests in a browser (Debian: apt install chromium chromium-driver)
 	$(python) -m pytest tests/ui
+
+fuzz: setup  ## send 10,000 malformed requests to every route of the emulator
+	FUZZ_CASES=$(or $(CASES),10000) $(python) -m pytest -q --timeout=1800 tests/emulator/test_fuzz.py
+
+clients: setup  ## run other clients of Azure Batch, each in an environment of its own, on the emulator
+	$(python) -m pytest -q tests/clients
 
 screenshots: setup  ## take the README's pictures anew
 	TOPN_SCREENSHOTS=docs/images $(python) -m pytest -q tests/ui

@@ -166,12 +166,19 @@ def start(
     return Service(name, process, log)
 
 
-def start_azurite(logs: Path, port: int = 0, folder: Path | None = None, *more: str | Path) -> Service:
-    """Blob Storage, kept in `folder`, or in memory. Wait with `azurite_ready`. Raises ServiceFailed."""
+def start_azurite(
+    logs: Path, port: int = 0, folder: Path | None = None, *more: str | Path, access_log: bool = False
+) -> Service:
+    """Blob Storage, kept in `folder`, or in memory. Wait with `azurite_ready`. Raises ServiceFailed.
+
+    Its access log has whole URLs, signatures and all: for measurements only.
+    """
     if not AZURITE.exists():
         raise ServiceFailed(f"Azurite is not installed in {AZURITE.parents[4]}: run `make setup`.")
     store = ["--location", folder] if folder else ["--inMemoryPersistence"]
-    options = ["--skipApiVersionCheck", "--disableTelemetry", "--silent", *store, *more]
+    options = ["--skipApiVersionCheck", "--disableTelemetry", *store, *more]
+    if not access_log:
+        options.append("--silent")
     return start("azurite", [NODE, AZURITE, "--blobHost", "127.0.0.1", "--blobPort", port, *options], logs)
 
 

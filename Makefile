@@ -43,7 +43,7 @@ chaos: setup  ## RUNS=10 runs while everything goes wrong that can; SEED=1 decid
 
 audit:  ## compare requirements.lock with the published advisories (asks pypi.org)
 	@$(PYTHON) -m venv .local/audit && .local/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
-	.local/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+	.local/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 test-ui: setup  ## run the tests in a browser (Debian: apt install chromium chromium-driver)
 	$(python) -m pytest tests/ui

@@ -19,8 +19,10 @@ SAMPLE_INPUTS = ["data/taskdata1.txt", "data/taskdata2.txt", "data/taskdata3.txt
 MOST_INPUTS = 2000
 # Characters that containers and Batch ids both take; 40 of them leave room for "topn-" and "-application".
 RUN_KEY = r"^[a-z0-9](-?[a-z0-9])*$"
-# The longest SAS that a user-delegation key signs is seven days; queueing, wall clock and margins must fit.
-LONGEST_TIMEOUT_MINUTES = 6 * 24 * 60
+# The longest SAS that a user-delegation key signs is seven days; preflight refuses a timeout whose margins do not fit.
+LONGEST_TIMEOUT_MINUTES = 7 * 24 * 60
+# The SAS outlive the job by this: a task that Batch still starts can always fetch its file and deliver its result.
+SAS_MARGIN = timedelta(hours=1)
 
 
 class Parameters(BaseModel):
@@ -176,6 +178,11 @@ def terms_of(parameters: Parameters) -> Terms | None:
     nodes, timeout = parameters.nodes + parameters.spot_nodes, timedelta(minutes=parameters.timeout_minutes)
     hours = parameters.max_node_hours or nodes * (max(LENGTH, timeout + JOB_MARGIN) / timedelta(hours=1))
     return Terms(parameters.nodes, parameters.spot_nodes, hours, parameters.scale_in)
+
+
+def sas_lifetime(timeout: timedelta) -> timedelta:
+    """How long nodes need their SAS, for a job that is watched so long."""
+    return timeout + JOB_MARGIN + SAS_MARGIN
 
 
 def estimate_of(plan: Plan, parameters: Parameters) -> Estimate:

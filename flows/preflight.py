@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
-from flows.parameters import Parameters
+from flows.parameters import Parameters, sas_lifetime
 from tasks.application import read_application
-from tasks.clients import Clients, check_reachable
+from tasks.clients import Clients, check_reachable, check_sas_lifetime
 from tasks.counting import Counting
 from tasks.files import check_local_inputs
 from tasks.outputs import check_outputs
@@ -20,6 +21,7 @@ from tasks.results_cache import ResultsCache
 def check_local(parameters: Parameters) -> None:
     """What can be said of the parameters on this machine alone. Raises BadInput naming what is wrong."""
     check_outputs(Path(parameters.outputs))
+    check_sas_lifetime(sas_lifetime(timedelta(minutes=parameters.timeout_minutes)))
     check_local_inputs(parameters.inputs)
 
 
@@ -29,6 +31,7 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
     Raises BadInput naming what is not.
     """
     check_outputs(Path(parameters.outputs))
+    check_sas_lifetime(sas_lifetime(timedelta(minutes=parameters.timeout_minutes)))
     await check_reachable(clients)
     application = await asyncio.to_thread(read_application, clients.settings.batch_endpoint)
     plan = await make_plan(parameters.inputs, Counting(parameters.words), application, clients.blobs)

@@ -27,7 +27,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import hooks
-from flows.parameters import Parameters, estimate_of, terms_of
+from flows.parameters import Parameters, estimate_of, sas_lifetime, terms_of
 from flows.preflight import preflight
 from tasks import (
     batch_tasks,
@@ -57,8 +57,6 @@ from tasks.results import Counted, Results
 from tasks.results_cache import ResultsCache
 from tasks.run import Run
 
-# The SAS outlive the job by this: a task that Batch still starts can always fetch its file and deliver its result.
-SAS_MARGIN = timedelta(hours=1)
 # For each step of the release, with its retries: a service that does not answer must not hold up the others' release.
 RELEASE_TIMEOUT = timedelta(minutes=1)
 
@@ -153,8 +151,8 @@ async def count_on_batch(
     timeout = timedelta(minutes=parameters.timeout_minutes)
     if terms := terms_of(parameters):
         timeout = min(timeout, terms.longest)  # there are no nodes afterwards
-    sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
-    await containers.create_containers(clients, run, sas_lifetime + timedelta(days=parameters.retention_days))
+    lifetime = sas_lifetime(timeout)
+    await containers.create_containers(clients, run, lifetime + timedelta(days=parameters.retention_days))
     await inputs.upload_application(clients, run, plan.application)
     not_uploaded = await inputs.upload_inputs(clients, run, files)
     for file in files:
@@ -172,7 +170,7 @@ async def count_on_batch(
             vm_size=parameters.vm_size,
             terms=terms,
             task_slots=parameters.task_slots,
-            lifetime=sas_lifetime,
+            lifetime=lifetime,
         )
     pool_id = parameters.pool_id or run.pool_id
     await job.create_job(clients, run, pool_id, timeout + JOB_MARGIN)
@@ -182,7 +180,7 @@ async def count_on_batch(
         plan,
         staged=not parameters.pool_id,
         delay_seconds=parameters.delay_seconds,
-        lifetime=sas_lifetime,
+        lifetime=lifetime,
     )
     in_flight = JobInFlight(
         clients,

@@ -30,6 +30,8 @@ from tasks.settings import Settings
 
 CLOCK_SKEW = timedelta(minutes=15)  # between this clock and the cloud's, as Azure's SAS guidance has it
 
+LONGEST_SAS = timedelta(days=7)  # that a user delegation key signs, from its own start to its end
+
 MANAGEMENT = "https://management.azure.com"
 Management = AsyncPipelineClient[HttpRequest, AsyncHttpResponse]
 
@@ -37,6 +39,16 @@ Management = AsyncPipelineClient[HttpRequest, AsyncHttpResponse]
 logging.getLogger("azure.batch").setLevel(logging.ERROR)
 # It tells of each credential that it tries in vain; what matters is whether one works in the end.
 logging.getLogger("azure.identity").setLevel(logging.ERROR)
+
+
+def check_sas_lifetime(lifetime: timedelta) -> None:
+    """Make sure that a SAS may live so long. Raises BadInput: the run would outlive it."""
+    longest = LONGEST_SAS - 2 * CLOCK_SKEW
+    if lifetime > longest:
+        raise BadInput(
+            f"Nodes would need a SAS for {lifetime / timedelta(hours=1):.1f} hours, and none lives longer than "
+            f"{longest / timedelta(hours=1):.1f}: choose a shorter timeout_minutes."
+        )
 
 
 class Clients:

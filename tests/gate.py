@@ -65,6 +65,8 @@ class Gate:
                 await _pass_body(head, client, requests)
                 while True:
                     answer = await _head(service)
+                    if not answer:
+                        raise Cut  # the service has closed the connection
                     if hold and hold.after:
                         await _wait(hold)
                     answers.write(answer)

@@ -62,6 +62,7 @@ def answer_out(capfd: pytest.CaptureFixture[str]):
         ([SAMPLE, "--price-per-hour", "inf"], "--price-per-hour inf: it should be a finite number."),
         ([SAMPLE, "--max-node-hours", "inf"], "--max-node-hours inf: it should be a finite number."),
         ([SAMPLE, "--timeout-minutes", "nan"], "--timeout-minutes nan: it should be a finite number."),
+        ([SAMPLE, "--timeout-minutes", "10020"], "Nodes would need a SAS for 168.2 hours, and none lives longer"),
         ([], "the following arguments are required: INPUT"),
     ],
 )

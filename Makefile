@@ -12,9 +12,11 @@ BATCH_PORT ?= 10100
 venv := .venv
 python := $(venv)/bin/python
 ready := $(venv)/.ready
+ziglang := ziglang==0.17.1
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format native lock setup clean help
+.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format \
+  native native-all fuzz-native lock setup clean help
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -70,6 +72,13 @@ format: $(ready)  ## format the code and mend what lint can mend
 native: $(ready)  ## build the native counter with this machine's C compiler, if there is one
 	@$(python) -m deployments.native
 
+native-all: $(ready)  ## build it for nodes in the cloud too: static, x86_64 and aarch64 (installs ziglang, 440 MB)
+	@$(python) -c 'import ziglang' 2>/dev/null || $(venv)/bin/pip install --quiet --disable-pip-version-check '$(ziglang)'
+	@$(python) -m deployments.native --all
+
+fuzz-native: $(ready)  ## feed the native counter what a fuzzer makes up, for FUZZ_SECONDS=60
+	@$(python) -m deployments.fuzzing --seconds $(or $(FUZZ_SECONDS),60)
+
 setup: $(ready) $(azurite) native
 
 # The lock holds everything, so pip need not resolve; where it does, it takes `sqlalchemy[asyncio]` for unpinned.
@@ -100,4 +109,4 @@ clean:  ## remove results and the local state (not the installed packages)
 	rm -rf .local outputs
 
 help:  ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import platform
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import native_counter
 import source as sources
 import stdlib_counter
 import words
+from deployments import native
 from source import Source
 from stdlib_counter import StdlibCounter
 from tables import TableFile
@@ -167,6 +169,22 @@ def test_the_native_counter_knows_every_character(folder: Path, engine: Path) ->
     arguments = ["--top", "200000", *native_counter.rule_arguments(rules, folder), "in"]
     counted = native_counter.Running(engine, arguments).result()
     assert dict(counted.top) == expected(content, rules)
+
+
+@pytest.mark.parametrize("define", ["-DUSUAL", "-U__SSE2__"])
+def test_white_space_is_found_by_other_processors_too(
+    define: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
+    command = native.compiler()
+    if command is None or platform.machine() != "x86_64":
+        pytest.skip("the native engine was not built for two kinds of processors")
+    content = b"".join(b"a%cb%c " % (byte, 255 - byte) for byte in range(256)) * 3
+    (folder / "in").write_bytes(content)
+    binary = folder / "build" / "count"
+    native.build(binary, [command], [*native.SANITIZED, define])
+    counted = native_counter.Running(binary, ["--top", "2000", "in"]).result()
+    assert counted.top == in_order(naive_counts(content))
 
 
 def many_words(number: int) -> bytes:

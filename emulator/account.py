@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from azure.batch.models import BatchPoolUsageMetrics
 
 from emulator.attempt import Command, Outcome, attempt
 from emulator.capacity import Quotas, Shortage
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from emulator.service import Service
 
 R = TypeVar("R")
+_PAST_USAGE = 10_000  # deleted pools whose usage is remembered
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Account:
         self._sources = Sources(service.client, self.storage)
         self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
+        self.past_usage: deque[BatchPoolUsageMetrics] = deque(maxlen=_PAST_USAGE)  # that of deleted pools
         self.jobs = Listing[Job]()
         self.broken: list[str] = []  # what went wrong in the emulator itself; a check fails on it
         self.closing = False

@@ -53,7 +53,6 @@ REFUSED: dict[str, set[str]] = {
         "containerConfiguration",
         "diskEncryptionConfiguration",
         "nodePlacementConfiguration",
-        "extensions",
         "osDisk",
         "securityProfile",
         "serviceArtifactReference",
@@ -157,6 +156,8 @@ def _reader(annotation: Any) -> Callable[[Any, str], Any]:
         return functools.partial(_read_enum, enums[0]) if enums else _reader(kinds[0])
     if origin is list:
         return functools.partial(_read_list, _reader(typing.get_args(annotation)[0]))
+    if origin is dict:
+        return functools.partial(_read_map, _reader(typing.get_args(annotation)[1]))
     if annotation in _SCALARS:
         return _SCALARS[annotation]
     if isinstance(annotation, type) and issubclass(annotation, Enum):
@@ -168,6 +169,12 @@ def _read_list(reader: Callable[[Any, str], Any], value: object, path: str) -> l
     if not isinstance(value, list):
         raise InvalidRequestBody(PropertyName=path, Reason="must be a list")
     return [reader(item, f"{path}[{place}]") for place, item in enumerate(value)]
+
+
+def _read_map(reader: Callable[[Any, str], Any], value: object, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidRequestBody(PropertyName=path, Reason="must be an object")
+    return {name: reader(item, f"{path}.{name}") for name, item in value.items()}
 
 
 def _read_enum(kind: type[Enum], value: object, path: str) -> str:

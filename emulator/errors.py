@@ -131,6 +131,60 @@ class FileNotFound(BatchError):
     status = 404
 
 
+class NodeUserNotFound(BatchError):
+    """The specified node user does not exist."""
+
+    status = 404
+
+
+class ApplicationNotFound(BatchError):
+    """The specified application does not exist."""
+
+    status = 404
+
+
+class ResourceNotFound(BatchError):
+    """The specified resource does not exist."""
+
+    status = 404
+
+
+class JobScheduleNotFound(BatchError):
+    """The specified job schedule does not exist."""
+
+    status = 404
+
+
+class NodeUserExists(BatchError):
+    """The specified node user already exists."""
+
+    status = 409
+
+
+class JobScheduleExists(BatchError):
+    """The specified job schedule already exists."""
+
+    status = 409
+
+
+class JobScheduleBeingDeleted(BatchError):
+    """The specified job schedule is being deleted."""
+
+    status = 409
+
+
+class JobScheduleCompleted(BatchError):
+    """The specified job schedule is in a completed state."""
+
+    status = 409
+
+
+class JobScheduleDisabled(BatchError):
+    """The specified job schedule is already disabled."""
+
+    status = 409
+
+
 class PoolExists(BatchError):
     """The specified pool already exists."""
 

@@ -70,6 +70,7 @@ class Node:
         self.emptied.set()
         self.leaving = False  # it takes no more tasks, and goes when those on it have ended
         self.refused: set[Job] = set()  # the jobs whose preparation failed here
+        self.users: dict[str, dict[str, Any]] = {}  # by lower-cased name, without their secrets
         self._keep_until = self.account.clock.now()
         self._life: asyncio.Task[None] | None = None
 

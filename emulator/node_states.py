@@ -98,6 +98,7 @@ async def _again(node: Node, option: str, *, clean: bool) -> None:
     await node.empty(option, "its node was started anew")
     preparation.forget(node, rebooted=not clean)
     if clean:
+        node.users.clear()
         files.remove_tree(node.directory, ignore_errors=True)
     node.model.errors = None
     await node.boot(node.account.delays.reboot)
@@ -185,6 +186,7 @@ def preempt(node: Node) -> None:
 async def _preempted(node: Node) -> None:
     await node.empty("requeue", "its node was pre-empted")
     preparation.forget(node, rebooted=False)
+    node.users.clear()
     files.remove_tree(node.directory, ignore_errors=True)
     await node.account.clock.delay(node.account.delays.capacity)
     await node.boot(0)

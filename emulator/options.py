@@ -89,6 +89,8 @@ def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
         raise MissingRequiredProperty(PropertyName="virtualMachineConfiguration")
     images.check(configuration)
     configuration.image_reference.setdefault("version", "latest")
+    for extension in configuration.get("extensions") or ():
+        extension.pop("protectedSettings", None)  # the service does not give secrets back
     slots = options.get("taskSlotsPerNode", 1)
     _between(slots, 1, min(4 * size, _MOST_SLOTS), "taskSlotsPerNode")
     for name in ("targetDedicatedNodes", "targetLowPriorityNodes"):

@@ -25,6 +25,7 @@ from emulator.node import Node
 from emulator.queue import Queue
 from emulator.scaling import Scaling
 from emulator.task import Task
+from emulator.usage import Usage
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -76,6 +77,7 @@ class Pool:
         self._open: dict[Node, None] = {}  # nodes with free slots that take tasks
         self._resizing: asyncio.Task[None] | None = None
         self.scaling = Scaling(self)
+        self.usage = Usage(self)
 
     @property
     def id(self) -> str:
@@ -262,6 +264,7 @@ class Pool:
 
     def forget(self, node: Node) -> None:
         """A node is gone."""
+        self.usage.left(node)
         self.nodes.remove(node.id)
         self._open.pop(node, None)
         self._count(node, -1)
@@ -289,4 +292,5 @@ class Pool:
     async def _delete(self) -> None:
         await self._remove(self.nodes, "requeue")
         await self.account.clock.delay(self.account.delays.delete)
+        self.account.past_usage.append(self.usage.metrics())
         self.account.pools.remove(self.id)

@@ -22,7 +22,6 @@ from emulator.errors import (
     InvalidHeaderValue,
     InvalidQueryParameterValue,
     InvalidRequestBody,
-    NotImplementedHere,
     NotModified,
     RequestBodyTooLarge,
 )
@@ -130,8 +129,9 @@ def touched(account: Account, model: Any) -> None:
 
 
 def _chosen(request: Request, model: type) -> list[str] | None:
-    if request.query_params.get("$expand", "").strip():
-        raise NotImplementedHere(f"$expand={request.query_params['$expand']}")
+    expanded = request.query_params.get("$expand", "").strip()
+    if expanded not in ("", "stats"):
+        raise InvalidQueryParameterValue(QueryParameterName="$expand", QueryParameterValue=expanded[:100])
     text = request.query_params.get("$select", "")
     return selected(text, model) if text.strip() else None
 

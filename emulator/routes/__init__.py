@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from emulator.errors import InvalidUri, NotImplementedHere
-from emulator.routes import account, files, jobs, nodes, pools, tasks
+from emulator.routes import access, account, files, jobs, nodes, pools, tasks
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -34,11 +34,11 @@ _TASK = "/jobs/{jobId}/tasks/{taskId}"
 _SCHEDULE = "/jobschedules/{jobScheduleId}"
 
 OPERATIONS = [
-    Operation("GET", "/applications", "list_applications"),
-    Operation("GET", "/applications/{applicationId}", "get_application"),
+    Operation("GET", "/applications", "list_applications", account.list_applications),
+    Operation("GET", "/applications/{applicationId}", "get_application", account.get_application),
     Operation("GET", "/supportedimages", "list_supported_images", account.list_supported_images),
     Operation("GET", "/nodecounts", "list_pool_node_counts", account.list_pool_node_counts),
-    Operation("GET", "/poolusagemetrics", "list_pool_usage_metrics"),
+    Operation("GET", "/poolusagemetrics", "list_pool_usage_metrics", account.list_pool_usage_metrics),
     Operation("POST", "/pools", "create_pool", pools.create_pool),
     Operation("GET", "/pools", "list_pools", pools.list_pools),
     Operation("GET", _POOL, "get_pool", pools.get_pool),
@@ -60,13 +60,15 @@ OPERATIONS = [
     Operation("POST", f"{_NODE}/deallocate", "deallocate_node", nodes.deallocate_node),
     Operation("POST", f"{_NODE}/disablescheduling", "disable_node_scheduling", nodes.disable_node_scheduling),
     Operation("POST", f"{_NODE}/enablescheduling", "enable_node_scheduling", nodes.enable_node_scheduling),
-    Operation("GET", f"{_NODE}/remoteloginsettings", "get_node_remote_login_settings"),
-    Operation("POST", f"{_NODE}/uploadbatchservicelogs", "upload_node_logs"),
-    Operation("POST", f"{_NODE}/users", "create_node_user"),
-    Operation("PUT", f"{_NODE}/users/{{userName}}", "replace_node_user"),
-    Operation("DELETE", f"{_NODE}/users/{{userName}}", "delete_node_user"),
-    Operation("GET", f"{_NODE}/extensions", "list_node_extensions"),
-    Operation("GET", f"{_NODE}/extensions/{{extensionName}}", "get_node_extension"),
+    Operation(
+        "GET", f"{_NODE}/remoteloginsettings", "get_node_remote_login_settings", access.get_node_remote_login_settings
+    ),
+    Operation("POST", f"{_NODE}/uploadbatchservicelogs", "upload_node_logs", access.upload_node_logs),
+    Operation("POST", f"{_NODE}/users", "create_node_user", access.create_node_user),
+    Operation("PUT", f"{_NODE}/users/{{userName}}", "replace_node_user", access.replace_node_user),
+    Operation("DELETE", f"{_NODE}/users/{{userName}}", "delete_node_user", access.delete_node_user),
+    Operation("GET", f"{_NODE}/extensions", "list_node_extensions", access.list_node_extensions),
+    Operation("GET", f"{_NODE}/extensions/{{extensionName}}", "get_node_extension", access.get_node_extension),
     Operation("GET", f"{_NODE}/files", "list_node_files", files.list_node_files),
     Operation("GET", f"{_NODE}/files/{{filePath:path}}", "download_node_file", files.download_node_file),
     Operation("HEAD", f"{_NODE}/files/{{filePath:path}}", "get_node_file_properties", files.get_node_file_properties),
@@ -95,7 +97,7 @@ OPERATIONS = [
     Operation("DELETE", _TASK, "delete_task", tasks.delete_task),
     Operation("POST", f"{_TASK}/terminate", "terminate_task", tasks.terminate_task),
     Operation("POST", f"{_TASK}/reactivate", "reactivate_task", tasks.reactivate_task),
-    Operation("GET", f"{_TASK}/subtasksinfo", "list_subtasks"),
+    Operation("GET", f"{_TASK}/subtasksinfo", "list_subtasks", tasks.list_subtasks),
     Operation("GET", f"{_TASK}/files", "list_task_files", files.list_task_files),
     Operation("GET", f"{_TASK}/files/{{filePath:path}}", "download_task_file", files.download_task_file),
     Operation("HEAD", f"{_TASK}/files/{{filePath:path}}", "get_task_file_properties", files.get_task_file_properties),

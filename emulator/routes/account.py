@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
-from azure.batch.models import BatchNodeCounts, BatchPoolNodeCounts, BatchSupportedImage
+import isodate
+from azure.batch.models import (
+    BatchApplication,
+    BatchNodeCounts,
+    BatchPoolNodeCounts,
+    BatchPoolUsageMetrics,
+    BatchSupportedImage,
+)
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import images
+from emulator import images, usage
 from emulator.body import properties_of
+from emulator.errors import ApplicationNotFound, InvalidQueryParameterValue
 from emulator.listing import Listing
 from emulator.pool import Pool
 from emulator.wire import account_of, page
@@ -56,3 +65,32 @@ def _counts(pool: Pool) -> BatchPoolNodeCounts:
             "lowPriority": {name: counted[False][name.lower()] for name in names},
         }
     )
+
+
+async def list_applications(request: Request) -> Response:
+    """The application packages of the account: they come by the management plane, so here are none."""
+    return page(request, rows([]), BatchApplication, "applications")
+
+
+async def get_application(request: Request) -> Response:
+    """One application: there is none."""
+    raise ApplicationNotFound(ApplicationId=request.path_params["applicationId"][:100])
+
+
+async def list_pool_usage_metrics(request: Request) -> Response:
+    """A page of what pools used, one row a pool, of those that were there between two moments."""
+    start, end = (_moment(request, name) for name in ("startTime", "endTime"))
+    models = usage.between(account_of(request), start, end)
+    return page(request, rows(models), BatchPoolUsageMetrics, "poolusagemetrics")
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    """A date in the query; older clients spell its name in lower case."""
+    text = request.query_params.get(name) or request.query_params.get(name.lower())
+    if not text:
+        return None
+    try:
+        moment = isodate.parse_datetime(text)
+    except (ValueError, OverflowError):
+        raise InvalidQueryParameterValue(QueryParameterName=name, QueryParameterValue=text[:100]) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

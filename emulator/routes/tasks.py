@@ -109,6 +109,12 @@ async def replace_task(request: Request) -> Response:
     return done(200, task.model)
 
 
+async def list_subtasks(request: Request) -> Response:
+    """The subtasks of a task: none, as multi-instance tasks are refused."""
+    task_of(request)
+    return answer({"odata.metadata": f"{request.base_url}$metadata#subtaskinfo", "value": []})
+
+
 async def delete_task(request: Request) -> Response:
     """Delete a task and its files."""
     task = task_of(request)

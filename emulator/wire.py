@@ -14,7 +14,7 @@ import isodate
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import clock
+from emulator import clock, versions
 from emulator.body import read
 from emulator.errors import (
     BatchError,
@@ -62,7 +62,7 @@ async def json_body(request: Request) -> Any:
     if not received:
         return {}
     try:
-        return json.loads(received, parse_constant=_no_constant)
+        return versions.modern(request, json.loads(received, parse_constant=_no_constant))
     except (ValueError, RecursionError) as error:
         raise InvalidRequestBody(Reason=f"The body is not JSON: {error}") from None
 
@@ -91,7 +91,8 @@ def element(request: Request, model: Any, of: str) -> Response:
     check_conditions(request, model)
     chosen = _chosen(request, type(model))
     shown = dict(model.items()) if chosen is None else {name: model[name] for name in chosen if name in model}
-    return answer({"odata.metadata": _metadata(request, f"{of}/@Element"), **shown}, headers=tags(model))
+    content = {"odata.metadata": _metadata(request, f"{of}/@Element"), **versions.original(request, shown)}
+    return answer(content, headers=tags(model))
 
 
 def created(model: Any) -> Response:
@@ -155,7 +156,7 @@ def page(request: Request, listing: Listing[Any], model: type, of: str) -> Respo
         item.model if chosen is None else {name: item.model[name] for name in chosen if name in item.model}
         for item in found
     ]
-    content: dict[str, Any] = {"odata.metadata": _metadata(request, of), "value": shown}
+    content: dict[str, Any] = {"odata.metadata": _metadata(request, of), "value": versions.original(request, shown)}
     if following is not None:
         link = {**query, "$skiptoken": following}
         content["odata.nextLink"] = f"{str(request.base_url).rstrip('/')}{request.url.path}?{urlencode(link)}"

@@ -149,6 +149,8 @@ class Chaos:
             said, _ = await process.communicate()
             return None
         finally:
+            if process.returncode is None:  # this program is being ended
+                process.kill()
             disturbing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await disturbing
@@ -353,6 +355,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="only this run, by its number, of the seed")
     parser.add_argument("--files", type=int, help="so many files in each run, instead of 50 to 500")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the services are stopped then, too
     with contextlib.ExitStack() as stack:
         if not os.environ.get("PREFECT_API_URL"):
             stack.enter_context(prefect_test_harness(server_startup_timeout=120))

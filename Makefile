@@ -15,8 +15,7 @@ ready := $(venv)/.ready
 ziglang := ziglang==0.17.1
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format \
-  native native-all fuzz-native lock setup clean help
+.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format \ native native-all fuzz-native lock setup clean help azure-check
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -55,6 +54,9 @@ fuzz: setup  ## send 10,000 malformed requests to every route of the emulator
 
 clients: setup  ## run other clients of Azure Batch, each in an environment of its own, on the emulator
 	$(python) -m pytest -q tests/clients
+
+azure-check: setup  ## ask a real Batch account (AZURE_BATCH_*) what the emulator had to guess; a few cents, asks first
+	@$(python) -m benchmarks.azure_check
 
 screenshots: setup  ## take the README's pictures anew
 	TOPN_SCREENSHOTS=docs/images $(python) -m pytest -q tests/ui

@@ -15,7 +15,7 @@ ready := $(venv)/.ready
 ziglang := ziglang==0.17.1
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format \ native native-all fuzz-native lock setup clean help azure-check
+.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format native native-all fuzz-native lock setup clean help azure-check
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from azure.batch.models import BatchTaskCreateOptions, EnvironmentSetting, ResourceFile
+from azure.batch.models import (
+    BatchTaskCreateOptions,
+    EnvironmentSetting,
+    OutputFile,
+    OutputFileBlobContainerDestination,
+    OutputFileDestination,
+    OutputFileUploadCondition,
+    OutputFileUploadConfiguration,
+    ResourceFile,
+)
 from prefect import get_run_logger, task
 
 from tasks.application import TRAVELLED, resource_file
 from tasks.clients import Clients
 from tasks.in_flight import Attempt, JobInFlight, attempt_id
 from tasks.inputs import blob_of
+from tasks.outcome import logs_of
 from tasks.plan import InputFile, Plan
 from tasks.pool import in_shell
 from tasks.retries import STEP
@@ -39,17 +49,30 @@ class BatchTasks:
         clients, run, (file, number) = self._clients, self._run, attempt
         url = await clients.blob_read_url(*blob_of(run, file), self._lifetime)
         output_sas = await clients.container_write_sas(run.output_container, self._lifetime)
+        container = clients.blobs.get_container_client(run.output_container).url
         application = [] if self._staged else [await resource_file(clients, run, self._lifetime)]
         return BatchTaskCreateOptions(
             id=attempt_id(file, number),
             display_name=file.name[:1024],
             command_line=command_line(run, self._plan, file, staged=self._staged, delay_seconds=self._delay_seconds),
             resource_files=[ResourceFile(http_url=url, file_path=INPUT_ON_NODE), *application],
+            output_files=[_logs(f"{container}?{output_sas}", attempt_id(file, number))],
             environment_settings=[
                 EnvironmentSetting(name="TOPN_BLOB_ENDPOINT", value=clients.settings.blob_endpoint),
                 EnvironmentSetting(name="TOPN_OUTPUT_SAS", value=output_sas),
             ],
         )
+
+
+def _logs(container_url: str, batch_task_id: str) -> OutputFile:
+    """Stdout and stderr, kept beside the results however the task ends: its node may be gone when they matter."""
+    return OutputFile(
+        file_pattern="../std*.txt",
+        destination=OutputFileDestination(
+            container=OutputFileBlobContainerDestination(container_url=container_url, path=logs_of(batch_task_id))
+        ),
+        upload_options=OutputFileUploadConfiguration(upload_condition=OutputFileUploadCondition.TASK_COMPLETION),
+    )
 
 
 @task(name="batch tasks", **STEP)

@@ -124,9 +124,9 @@ def estimate(
             spot_cores=0 if pool_id else spot_nodes * cores(vm_size),
         ),
         batch_calls=12 + -(-files // 100) + int(seconds[1] * 1.5),
-        # Containers and application; per file the node's fetch and two uploads, the result's download and keeping, and
+        # Containers and application; per file the node's fetch and four uploads, the result's download and keeping, and
         # its upload or a look at the blob; per kept result its download.
-        storage_calls=12 + 6 * files + len(plan.files) - files,
+        storage_calls=12 + 8 * files + len(plan.files) - files,
         node_hours=(hours[0] * all_nodes, hours[1] * all_nodes),
         cost=cost,
     )

@@ -58,14 +58,17 @@ def read_outcome(batch_task: BatchTask) -> Outcome:
     return replace(outcome, failure=failure_class(code), message=message)
 
 
-async def stderr_tail(clients: Clients, job_id: str, batch_task_id: str) -> str:
-    """The end of what a Batch task wrote to stderr; raises azure-core's errors when its node is gone."""
-    properties = await clients.batch.get_task_file_properties(job_id, batch_task_id, "stderr.txt")
-    size = properties.content_length or 0
+def logs_of(batch_task_id: str) -> str:
+    """Where a Batch task's stdout.txt and stderr.txt are uploaded to in the output container."""
+    return f"logs/{batch_task_id}"
+
+
+async def stderr_tail(clients: Clients, output_container: str, batch_task_id: str) -> str:
+    """The end of what a Batch task wrote to stderr, as it was uploaded at its end. Raises azure-core's errors."""
+    name = f"{logs_of(batch_task_id)}/stderr.txt"
+    blob = clients.blobs.get_blob_client(output_container, name)
+    size = (await blob.get_blob_properties()).size
     if not size:
         return ""
-    first = max(0, size - STDERR_TAIL_BYTES)
-    stream = await clients.batch.download_task_file(
-        job_id, batch_task_id, "stderr.txt", ocp_range=f"bytes={first}-{size - 1}"
-    )
-    return b"".join([chunk async for chunk in stream]).decode("utf-8", "replace")
+    stream = await blob.download_blob(offset=max(0, size - STDERR_TAIL_BYTES), length=STDERR_TAIL_BYTES)
+    return (await stream.readall()).decode("utf-8", "replace")

@@ -37,9 +37,11 @@ def start_command(application: Application) -> str:
     """What a start task does: check Python, and stage the application where all tasks may read and run it.
 
     Tasks run as an unprivileged user, and a resource file of an elevated start task belongs to root with mode 0770.
+    They may not write there, so that what Python would compile for each of them is compiled once, here.
     """
     folder = f'"{application.staged}"'
-    return f"set -e; {CHECK_PYTHON}; mkdir -p {folder}; cp {TRAVELLED}/* {folder}; chmod -R 0755 {folder}"
+    staging = f"mkdir -p {folder}; cp {TRAVELLED}/* {folder}; python3 -m compileall -q {folder}; chmod -R 0755 {folder}"
+    return f"set -e; {CHECK_PYTHON}; {staging}"
 
 
 def in_shell(commands: str) -> str:

@@ -127,7 +127,7 @@ class Taking:
             return True
         result = None
         if outcome.failure:
-            tail = await self._stderr_tail(job.job_id, outcome)
+            tail = await self._stderr_tail(outcome)
             self._note(outcome, attempts)
             self._fail(
                 FailedFile(
@@ -240,13 +240,13 @@ class Taking:
         except ResourceNotFoundError:
             raise Damaged("the task succeeded, but its result is not in the output container") from None
 
-    async def _stderr_tail(self, job_id: str, outcome: Outcome) -> str:
+    async def _stderr_tail(self, outcome: Outcome) -> str:
         if outcome.exit_code is None:
             return ""
         try:
-            return await stderr_tail(self._clients, job_id, outcome.batch_task_id)
+            return await stderr_tail(self._clients, self._run.output_container, outcome.batch_task_id)
         except AzureError as error:
-            return f"(stderr could not be read from the node: {brief(error)})"
+            return f"(stderr is not in the output container: {brief(error)})"
 
     def counted(self) -> Counted:
         """All that was taken, in the plan's order."""

@@ -187,6 +187,9 @@ async def test_nothing_secret_is_on_a_command_line_and_each_sas_may_do_one_thing
     assert urlsplit(application.storage_container_url).path.endswith("/topn-secrets-application")
     sas = parse_qs(urlsplit(application.storage_container_url).query)
     assert (sas["sr"], sas["sp"]) == (["c"], ["rl"])
+    output = clients.blobs.get_container_client("topn-secrets-output")
+    logs = {name async for name in output.list_blob_names(name_starts_with="logs/")}
+    assert logs == {f"logs/{task.id}/stdout.txt", f"logs/{task.id}/stderr.txt"}  # its node may go, its story stays
     environment = {setting.name: setting.value for setting in task.environment_settings or []}
     sas = parse_qs(str(environment["TOPN_OUTPUT_SAS"]))
     assert (sas["sr"], sas["sp"]) == (["c"], ["cw"])

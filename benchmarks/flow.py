@@ -4,7 +4,8 @@ On one warm stack, in turns, whole processes: `python -m flows.topn` and `python
 same files on pools of the same size; of three pairs the median. Each pair has files of its own, so that no result is
 kept from an earlier one; a last run of the flow counts what the first has counted. It is checked that both find the
 same words, and that Prefect's server has recorded a task run for each file, or chunk of files. Prints a table and,
-last, one line of JSON.
+last, one line of JSON. With --no-op instead: the flow's own part alone, for numbers of files that would take hours to
+count (benchmarks/no_op.py).
 """
 
 from __future__ import annotations
@@ -143,6 +144,25 @@ class Comparison:
         }
 
 
+def run_no_op(stack: WarmStack, options: argparse.Namespace) -> dict[str, float | int | None]:
+    """The flow's own part, with tasks that do nothing; what came out."""
+    files = make_files(stack.folder / "files", options.files, options.kib, 0)
+    cost = stack.run("noop", "benchmarks.no_op", files)
+    recorded = stack.wait_until_recorded(stack.flow_run("no-op"), task_runs(options.files))
+    seconds = json.loads((stack.folder / "noop.log").read_text("utf-8").splitlines()[-1])
+    return {
+        "files": options.files,
+        "flow_seconds": round(cost.seconds, 2),
+        **seconds,
+        "flow_cpu_seconds": round(cost.cpu_seconds, 2),
+        "batch_calls_per_file": round(cost.batch_calls.total() / options.files, 4),
+        "storage_calls_per_file": round(cost.storage_calls / options.files, 4),
+        "peak_mib": round(cost.peak_mib, 1),
+        "seconds_per_file": round(cost.seconds / options.files, 5),
+        "recorded_after_seconds": round(recorded, 1),
+    }
+
+
 def median(costs: list[Cost]) -> Cost:
     """The run that took the middle time."""
     middle = statistics.median_low(cost.seconds for cost in costs)
@@ -177,6 +197,15 @@ def shown(figures: dict[str, float | int | None], title: str) -> Table:
     return table
 
 
+def compare(stack: WarmStack, options: argparse.Namespace, out: Console) -> dict[str, float | int | None]:
+    """The flow and the plain client in turns; what came out."""
+    comparison = Comparison(stack, options, out)
+    comparison.compare()
+    if options.profile:
+        comparison.profile(options.profile)
+    return comparison.figures()
+
+
 def main() -> int:
     """Compare, and print what came out; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flow", description=__doc__)
@@ -185,6 +214,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=3, help="of a run of the flow and one of the plain client")
     parser.add_argument("--task-slots", type=int, default=4, help="of the one node (%(default)s)")
     parser.add_argument("--cached", action="store_true", help="leave the plain client out: only the flow, then cached")
+    parser.add_argument("--no-op", action="store_true", help="tasks that do nothing, on 256 slots: the flow's own part")
     parser.add_argument(
         "--profile", type=Path, help="run the flow once more, under cProfile, and keep its profile here"
     )
@@ -192,11 +222,7 @@ def main() -> int:
     out = Console(highlight=False)
     STATE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=STATE) as folder, warm_stack(Path(folder)) as stack:
-        comparison = Comparison(stack, options, out)
-        comparison.compare()
-        if options.profile:
-            comparison.profile(options.profile)
-    figures = comparison.figures()
+        figures = run_no_op(stack, options) if options.no_op else compare(stack, options, out)
     out.print(shown(figures, f"{options.files:,} files of {options.kib:g} KiB"))
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0

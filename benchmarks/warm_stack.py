@@ -85,9 +85,9 @@ class WarmStack:
             by_nodes,
         )
 
-    def flow_run(self) -> str:
-        """The id of the newest run of the flow `topn`."""
-        wanted = {"sort": "START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": ["topn"]}}}
+    def flow_run(self, flow: str = "topn") -> str:
+        """The id of the newest run of a flow."""
+        wanted = {"sort": "START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": [flow]}}}
         answer = httpx.post(f"{self.prefect_api}/flow_runs/filter", json=wanted, timeout=60)
         return answer.raise_for_status().json()[0]["id"]
 

@@ -92,12 +92,16 @@ class Console(logging.Handler):
             table.add_row(printable(file.name), words or "(no words)", str(file.total_words), str(file.distinct_words))
         if len(results.files) > 1:
             words = ", ".join(f"{printable(word)} {count}" for word, count in results.overall.words)
-            about = "" if results.overall.exact else f" (each at most {results.overall.largest_error} too low)"
             table.add_section()
-            table.add_row("all files", f"{words}{about}", str(sum(file.total_words for file in results.files)), "")
+            table.add_row("all files", words, str(sum(file.total_words for file in results.files)), "")
         for failed in results.failed:
             table.add_row(printable(failed.name), f"[red]FAILED: {printable(failed.sentence)}[/red]", "", "")
         self.out.print(table)
+        if len(results.files) > 1:
+            style = "" if results.overall.exact else "yellow"
+            self.out.print(f"All files: {printable(results.overall.sureness)}", style=style)
+        if results.fallback:
+            self.out.print(printable(results.fallback), style="yellow")
         for failed in results.failed:
             if failed.stderr_tail:
                 lines = "\n".join(f"  {printable(line)}" for line in failed.stderr_tail.splitlines())

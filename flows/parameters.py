@@ -12,6 +12,7 @@ from tasks.job import JOB_MARGIN
 from tasks.lease import LENGTH, Terms
 from tasks.plan import Plan
 from tasks.policies import Policies, Retries, RetryWaits
+from tasks.reduction import Exact
 from tasks.release import Keep
 
 SAMPLE_INPUTS = ["data/taskdata1.txt", "data/taskdata2.txt", "data/taskdata3.txt"]
@@ -37,6 +38,22 @@ class Parameters(BaseModel):
         "@FILE for a file with one of these a line.",
     )
     words: int = Field(default=3, ge=1, le=10_000, description="How many top words of each file to list.")
+    fold_case: bool = Field(default=False, description="Count The and the as one word.")
+    min_length: int = Field(default=1, ge=1, le=1000, description="Leave out words of fewer characters.")
+    stop_words: str | None = Field(
+        default=None, description="A local file of words to leave out, in UTF-8, with white space between them."
+    )
+    exact: Exact = Field(
+        default="when_needed",
+        description="When the files' whole tables are merged on Batch, for the top words of all files: when_needed "
+        "(when the lists of the files' most frequent words do not tell), always, or never.",
+    )
+    memory_mib: int = Field(
+        default=256,
+        ge=64,
+        le=1_048_576,
+        description="How much memory, in MiB, counts take on a node before they go to its disk.",
+    )
     nodes: int = Field(default=1, ge=0, le=1000, description="How many dedicated nodes the run's own pool has.")
     spot_nodes: int = Field(
         default=0, ge=0, le=1000, description="How many spot nodes beside them: cheaper, and Azure may take them away."

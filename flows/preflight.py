@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from flows.parameters import Parameters, sas_lifetime
 from tasks.application import read_application
 from tasks.clients import Clients, check_reachable, check_sas_lifetime
-from tasks.counting import Counting
+from tasks.counting import STOP_WORDS, Counting, read_stop_words
 from tasks.files import check_local_inputs
 from tasks.outputs import check_outputs
 from tasks.plan import Plan, make_plan
@@ -23,6 +22,8 @@ def check_local(parameters: Parameters) -> None:
     check_outputs(Path(parameters.outputs))
     check_sas_lifetime(sas_lifetime(timedelta(minutes=parameters.timeout_minutes)))
     check_local_inputs(parameters.inputs)
+    if parameters.stop_words:
+        read_stop_words(Path(parameters.stop_words))
 
 
 async def preflight(clients: Clients, parameters: Parameters) -> Plan:
@@ -33,12 +34,28 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
     check_outputs(Path(parameters.outputs))
     check_sas_lifetime(sas_lifetime(timedelta(minutes=parameters.timeout_minutes)))
     await check_reachable(clients)
-    application = await asyncio.to_thread(read_application, clients.settings.batch_endpoint)
-    plan = await make_plan(parameters.inputs, Counting(parameters.words), application, clients.blobs)
+    task_slots = parameters.task_slots
     if parameters.pool_id:
-        await check_pool(clients, parameters.pool_id)
+        task_slots = await check_pool(clients, parameters.pool_id)
     else:
         await find_image(clients, parameters.image)
+    counting = counting_of(parameters, task_slots)
+    of_the_run = {} if counting.stop_words is None else {STOP_WORDS: counting.stop_words}
+    application = read_application(clients.settings.batch_endpoint, of_the_run=of_the_run)
+    plan = await make_plan(parameters.inputs, counting, application, clients.blobs)
     if parameters.refresh:
         return plan
     return replace(plan, kept=frozenset(await ResultsCache(clients, plan).known()))
+
+
+def counting_of(parameters: Parameters, task_slots: int) -> Counting:
+    """How words are counted on nodes with so many task slots. Raises BadInput."""
+    return Counting(
+        parameters.words,
+        fold_case=parameters.fold_case,
+        min_length=parameters.min_length,
+        stop_words=read_stop_words(Path(parameters.stop_words)) if parameters.stop_words else None,
+        table=parameters.exact != "never",
+        memory_mib=parameters.memory_mib,
+        threads=0 if task_slots == 1 else 1,  # a task that has the node for itself uses all of it
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,7 @@ from tasks import (
     monitor,
     outputs,
     pool,
+    reduction,
     release,
     report,
     results,
@@ -112,6 +114,7 @@ async def count(
     clients: Clients, run: Run, plan: Plan, parameters: Parameters, folder: Path
 ) -> tuple[Counted, RunFailed | None]:
     """Steps 1 to 7: what was counted, and what ended the run early; one file's failure is a part of the results."""
+    began = time.monotonic()
     cache = ResultsCache(clients, plan)
     await cache.prepare()
     taken = taking.Taking(clients, run, plan, cache, folder)
@@ -119,6 +122,11 @@ async def count(
         group.create_task(show_files(taken, plan))
         failure = await settle(clients, run, plan, parameters, taken)
     counted = taken.counted()
+    if counted.results.fallback:
+        get_run_logger().warning("%s", counted.results.fallback)
+    if failure is None:
+        passed = timedelta(seconds=time.monotonic() - began)
+        failure = await merge_tables(clients, run, plan, parameters, cache, counted, passed)
     counted.results.save(folder)
     await report.log_results(counted.results)
     counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
@@ -148,12 +156,7 @@ async def count_on_batch(
     clients: Clients, run: Run, plan: Plan, parameters: Parameters, taken: taking.Taking, files: list[InputFile]
 ) -> None:
     """Steps 1 to 7 for the files whose results nobody has kept. Raises RunFailed, azure-core's errors."""
-    timeout = timedelta(minutes=parameters.timeout_minutes)
-    if terms := terms_of(parameters):
-        timeout = min(timeout, terms.longest)  # there are no nodes afterwards
-    lifetime = sas_lifetime(timeout)
-    await containers.create_containers(clients, run, lifetime + timedelta(days=parameters.retention_days))
-    await inputs.upload_application(clients, run, plan.application)
+    await make_containers(clients, run, plan, parameters)
     not_uploaded = await inputs.upload_inputs(clients, run, files)
     for file in files:
         if file.key in not_uploaded:
@@ -161,26 +164,15 @@ async def count_on_batch(
     files = [file for file in files if file.key not in not_uploaded]
     if not files:
         return
-    if terms:
-        await pool.create_pool(
-            clients,
-            run,
-            plan.application,
-            image=parameters.image,
-            vm_size=parameters.vm_size,
-            terms=terms,
-            task_slots=parameters.task_slots,
-            lifetime=lifetime,
-        )
+    await make_job(clients, run, plan, parameters)
     pool_id = parameters.pool_id or run.pool_id
-    await job.create_job(clients, run, pool_id, timeout + JOB_MARGIN)
     made = batch_tasks.BatchTasks(
         clients,
         run,
         plan,
         staged=not parameters.pool_id,
         delay_seconds=parameters.delay_seconds,
-        lifetime=lifetime,
+        lifetime=sas_lifetime_of(parameters),
     )
     in_flight = JobInFlight(
         clients,
@@ -188,7 +180,7 @@ async def count_on_batch(
         files,
         made.make,
         policies=parameters.policies,
-        timeout=timeout,
+        timeout=timeout_of(parameters),
         diagnose=lambda: diagnosis.diagnose(clients, pool_id, run.job_id),
         already_done=len(plan.files) - len(files),
     )
@@ -197,6 +189,85 @@ async def count_on_batch(
         failure = await watch(in_flight, len(files))
     if failure:
         raise failure
+
+
+async def make_containers(clients: Clients, run: Run, plan: Plan, parameters: Parameters) -> None:
+    """Steps 1 and 2: the containers, and the application in its own. Raises RunFailed."""
+    stay = sas_lifetime_of(parameters) + timedelta(days=parameters.retention_days)
+    await containers.create_containers(clients, run, stay)
+    await inputs.upload_application(clients, run, plan.application)
+
+
+async def make_job(clients: Clients, run: Run, plan: Plan, parameters: Parameters) -> None:
+    """Steps 3 and 4: a pool, unless one is named, and a job on it. Raises RunFailed."""
+    if terms := terms_of(parameters):
+        await pool.create_pool(
+            clients,
+            run,
+            plan.application,
+            image=parameters.image,
+            vm_size=parameters.vm_size,
+            terms=terms,
+            task_slots=parameters.task_slots,
+            lifetime=sas_lifetime_of(parameters),
+        )
+    await job.create_job(clients, run, parameters.pool_id or run.pool_id, timeout_of(parameters) + JOB_MARGIN)
+
+
+async def merge_tables(
+    clients: Clients,
+    run: Run,
+    plan: Plan,
+    parameters: Parameters,
+    cache: ResultsCache,
+    counted: Counted,
+    passed: timedelta,
+) -> RunFailed | None:
+    """Where the files' lists do not tell the top words of them all, let their tables do; return why they could not.
+
+    What was merged from the lists stands then, with how sure it is. `passed` is what the counting took of the timeout.
+    """
+    counts = counted.results
+    if not counts.files or not reduction.is_needed(parameters.exact, counts.overall):
+        return None
+    total_words = sum(file.total_words for file in counts.files)
+    try:
+        kept = None
+        if not parameters.refresh:
+            kept = await reduction.read_kept(cache, counted.tables, plan.num_words, total_words)
+        if not kept and not counts.failed and all(file.cached for file in counts.files):
+            await make_containers(clients, run, plan, parameters)  # nothing had to be counted
+            await make_job(clients, run, plan, parameters)
+        counts.overall = kept or await reduction.reduce_tables(
+            clients,
+            run,
+            plan,
+            cache,
+            counted.tables,
+            total_words=total_words,
+            staged=not parameters.pool_id,
+            patience=max(timeout_of(parameters) - passed, JOB_MARGIN / 2),
+            lifetime=sas_lifetime_of(parameters),
+        )
+    except (RunFailed, AzureError) as error:
+        counts.overall.not_reduced = str(error) if isinstance(error, RunFailed) else f"{brief(error)}."
+        sentence = (
+            f"The files' tables could not be merged, for the top words of all files: {counts.overall.not_reduced}"
+        )
+        get_run_logger().error("%s", sentence)
+        return None if counts.failed else RunFailed(sentence)
+    return None
+
+
+def timeout_of(parameters: Parameters) -> timedelta:
+    """How long the run may count: there are no nodes after the longest lease."""
+    timeout, terms = timedelta(minutes=parameters.timeout_minutes), terms_of(parameters)
+    return min(timeout, terms.longest) if terms else timeout
+
+
+def sas_lifetime_of(parameters: Parameters) -> timedelta:
+    """How long the SAS that nodes get live: as long as a task may wait and run."""
+    return sas_lifetime(timeout_of(parameters))
 
 
 async def watch(in_flight: JobInFlight, number: int) -> RunFailed | None:

@@ -46,10 +46,12 @@ def upload(container: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> None
                 cause.append(error)
 
 
-def download(container: str, name: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> str:
-    """GET a blob of the container that TOPN_TABLES_SAS is for into a file; its SHA-256. Raises Failure."""
+def download(
+    container: str, name: str, path: pathlib.Path, attempts: int = ATTEMPTS, *, sas_in: str = "TOPN_TABLES_SAS"
+) -> str:
+    """GET a blob of the container that the SAS in this variable is for into a file; its SHA-256. Raises Failure."""
     cannot = f"cannot fetch {name} from container [{container}]"
-    sas = os.environ["TOPN_TABLES_SAS"]
+    sas = os.environ[sas_in]
     request = urllib.request.Request(_url(container, name, sas), headers={"x-ms-version": API_VERSION})
     for cause in _attempts(attempts, sas, cannot, TABLE):
         try:

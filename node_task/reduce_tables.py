@@ -2,12 +2,15 @@
 
 A manifest names the tables; they are fetched with a read SAS, a few at a time, and added up within a memory limit:
 
-    {"container": NAME, "tables": [{"name": BLOB, "times": NUMBER, "sha256": HEX or null}, ...]}
+    {"container": NAME, "tables": [{"name": BLOB, "times": NUMBER, "sha256": HEX or null,
+                                     "container": NAME or missing}, ...]}
 
-`times` is how many input files have this very content. The SAS come in the environment:
+`times` is how many input files have this very content; `container` is where an earlier run has kept the table. The SAS
+come in the environment:
 
     TOPN_BLOB_ENDPOINT   https://ACCOUNT.blob.core.windows.net
-    TOPN_TABLES_SAS      a read SAS of the container of the tables
+    TOPN_TABLES_SAS      a read SAS of the manifest's container
+    TOPN_CACHE_SAS       one of the container of kept tables, where the manifest names any
     TOPN_OUTPUT_SAS      a create-and-write SAS of the output container
 
 The last task uploads KEY.json; an inner one of the tree, with --table, uploads KEY.table.gz and nothing else.
@@ -30,7 +33,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import blobs
 import native_counter
 from counted import Counted, summed_up
-from failures import INPUT, TABLE, Failure, exit_status, on_disk, why
+from failures import ARGUMENTS, INPUT, TABLE, Failure, exit_status, on_disk, why
 from options import at_least, needed
 from source import Source
 from tables import TableFile
@@ -47,16 +50,19 @@ FETCHED_AHEAD = 8  # tables on disk that wait
 class Table:
     """One table of a manifest."""
 
-    def __init__(self, record: dict[str, object]) -> None:
+    def __init__(self, record: dict[str, object], container: str) -> None:
         name, times, sha256 = record["name"], record["times"], record.get("sha256")
+        kept_in = record.get("container", container)
         if (
             not isinstance(name, str)
             or type(times) is not int
             or times < 1
             or not isinstance(sha256, (str, type(None)))
+            or not isinstance(kept_in, str)
         ):
             raise ValueError("a table has a name, how often it counts, and its SHA-256 or null")
-        self.name, self.times, self.sha256 = name, times, sha256
+        self.name, self.times, self.sha256, self.container = name, times, sha256, kept_in
+        self.sas_in = "TOPN_TABLES_SAS" if kept_in == container else "TOPN_CACHE_SAS"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -74,28 +80,31 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def read_manifest(path: str) -> tuple[str, list[Table]]:
-    """The container and the tables. Raises Failure."""
+def read_manifest(path: str) -> list[Table]:
+    """The tables. Raises Failure."""
     try:
         manifest = json.loads(pathlib.Path(path).read_text("utf-8"))
         container = manifest["container"]
         if not isinstance(container, str):
             raise ValueError("the container has no name")
-        return container, [Table(record) for record in manifest["tables"]]
+        tables = [Table(record, container) for record in manifest["tables"]]
     except OSError as error:
         raise Failure(INPUT, f"cannot read {path}: {why(error)}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Failure(INPUT, f"{path} is not a manifest of tables: {error}") from None
+    if missing := {table.sas_in for table in tables} - os.environ.keys():
+        raise Failure(ARGUMENTS, f"{path} needs {' and '.join(sorted(missing))} in the environment")
+    return tables
 
 
-def fetched(container: str, tables: Sequence[Table], work: pathlib.Path) -> Iterator[tuple[Table, pathlib.Path]]:
+def fetched(tables: Sequence[Table], work: pathlib.Path) -> Iterator[tuple[Table, pathlib.Path]]:
     """The tables in order, each in a file that is removed after use; the next ones are under way. Raises Failure."""
     waiting: deque[tuple[Table, pathlib.Path, Future[None]]] = deque()
     with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
         try:
             for number, table in enumerate(tables):
                 path = work / f"table-{number}"
-                waiting.append((table, path, pool.submit(fetch, container, table, path)))
+                waiting.append((table, path, pool.submit(fetch, table, path)))
                 if len(waiting) > FETCHED_AHEAD:
                     yield taken(*waiting.popleft())
             while waiting:
@@ -110,9 +119,9 @@ def taken(table: Table, path: pathlib.Path, fetching: Future[None]) -> tuple[Tab
     return table, path
 
 
-def fetch(container: str, table: Table, path: pathlib.Path) -> None:
+def fetch(table: Table, path: pathlib.Path) -> None:
     """Download a table and check it. Raises Failure."""
-    sha256 = blobs.download(container, table.name, path)
+    sha256 = blobs.download(table.container, table.name, path, sas_in=table.sas_in)
     if table.sha256 not in (None, sha256):
         raise Failure(TABLE, f"the table {table.name} is damaged: its SHA-256 is not what the manifest says")
 
@@ -135,19 +144,17 @@ def rows_of(table: Table, path: pathlib.Path) -> Iterator[bytes]:
     path.unlink()
 
 
-def marked_rows(container: str, tables: Sequence[Table], work: pathlib.Path) -> Iterator[bytes]:
+def marked_rows(tables: Sequence[Table], work: pathlib.Path) -> Iterator[bytes]:
     """All rows of all tables, each table's behind a row that says how often it counts. Raises Failure."""
-    for table, path in fetched(container, tables, work):
+    for table, path in fetched(tables, work):
         yield b"\t%d\n" % table.times
         yield from rows_of(table, path)
 
 
-def add_up(
-    container: str, tables: Sequence[Table], work: pathlib.Path, listed: int, written: TableFile | None, limit: int
-) -> Counted:
+def add_up(tables: Sequence[Table], work: pathlib.Path, listed: int, written: TableFile | None, limit: int) -> Counted:
     """Add up with Python alone. Raises Failure."""
     tally = Tally(limit * 7 // 10, work)
-    for table, path in fetched(container, tables, work):
+    for table, path in fetched(tables, work):
         cut = b""
         for block in rows_of(table, path):
             *rows, cut = (cut + block).split(b"\n")
@@ -173,7 +180,7 @@ def add_rows(tally: Tally, rows: Sequence[bytes], times: int) -> None:
 
 def run(options: argparse.Namespace, work: pathlib.Path) -> None:
     """Fetch, add up, upload. Raises Failure."""
-    container, tables = read_manifest(options.manifest)
+    tables = read_manifest(options.manifest)
     limit, note, engine = options.memory_mib << 20, "", None
     try:
         work.mkdir()
@@ -184,9 +191,9 @@ def run(options: argparse.Namespace, work: pathlib.Path) -> None:
         note = str(refusal)
     written = TableFile(pathlib.Path(f"{options.key}.table.gz")) if options.table else None
     if engine is None:
-        counted = add_up(container, tables, work, options.words, written, limit)
+        counted = add_up(tables, work, options.words, written, limit)
     else:
-        rows = marked_rows(container, tables, work)
+        rows = marked_rows(tables, work)
         try:
             counted = native_counter.merge_rows(
                 engine, rows, listed=options.words, table=written, memory_bytes=limit - PYTHON_BYTES

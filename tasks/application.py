@@ -40,6 +40,11 @@ class Application:
     sha256: str  # over programs and the engines' sources
 
     @property
+    def engines(self) -> list[str]:
+        """The native engines among them; without any, nodes count in Python."""
+        return sorted(json.loads(self.files.get(ENGINES, b"{}")))
+
+    @property
     def staged(self) -> str:
         """Its folder on a node whose start task has staged it, for a shell to read; another version has another."""
         return f"$AZ_BATCH_NODE_SHARED_DIR/topn-{self.sha256[:8]}"

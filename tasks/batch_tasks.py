@@ -87,6 +87,6 @@ def command_line(run: Run, plan: Plan, file: InputFile, *, staged: bool, delay_s
     folder = plan.application.staged if staged else TRAVELLED
     delay = f" --delay-seconds {delay_seconds:g}" if delay_seconds else ""
     return in_shell(
-        f'set -e; python3 "{folder}/top_words.py" {INPUT_ON_NODE} --words {plan.num_words} --key {file.key}'
+        f'set -e; python3 "{folder}/top_words.py" {INPUT_ON_NODE} {plan.counting.arguments(folder)} --key {file.key}'
         f" --output-container {run.output_container}{delay}"
     )

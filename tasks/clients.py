@@ -78,6 +78,10 @@ class Clients:
         )
         return f"{self.blobs.get_blob_client(container, blob).url}?{sas}"
 
+    async def container_read_sas(self, container: str, lifetime: timedelta) -> str:
+        """A SAS that reads the blobs of this one container, for `lifetime` from now."""
+        return await self._container_sas(container, ContainerSasPermissions(read=True), lifetime)
+
     async def container_read_url(self, container: str, lifetime: timedelta) -> str:
         """The URL of this one container with a SAS that reads and lists its blobs, for `lifetime` from now."""
         sas = await self._container_sas(container, ContainerSasPermissions(read=True, list=True), lifetime)

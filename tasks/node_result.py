@@ -15,6 +15,12 @@ WordCounts = list[tuple[str, Annotated[int, Field(ge=1)]]]
 LINE = "-" * 30
 
 
+class NodeTable(BaseModel):
+    """The table of all words, uploaded as KEY.table.gz."""
+
+    sha256: str
+
+
 class NodeResult(BaseModel):
     """The JSON that the node task writes; whatever else it says is not read here."""
 
@@ -34,8 +40,9 @@ class NodeResult(BaseModel):
     task: str = ""
     job: str = ""
     pool: str = ""
-    engine: str = ""
-    engine_note: str = ""
+    engine: str  # that counted: "native", or "stdlib"
+    engine_note: str  # why the native one could not
+    table: NodeTable | None  # where it was asked for
 
     def text(self) -> bytes:
         """The result as people read it, the same as the KEY.txt that the node has written."""
@@ -54,6 +61,8 @@ def read_node_result(content: bytes, file: InputFile, plan: Plan) -> NodeResult:
         raise RunFailed(f"the result is damaged: {error.errors()[0]['msg']}") from None
     if (result.format, result.key, result.num_words) != (FORMAT, file.key, plan.num_words):
         raise RunFailed("the result is not this file's: its format, key or number of words differs")
+    if plan.counting.table and result.table is None:
+        raise RunFailed("the result has no table of all words")
     if result.bytes != file.size_bytes:
         raise RunFailed(f"the file changed during the run: it had {file.size_bytes} bytes, {result.bytes} were counted")
     return result

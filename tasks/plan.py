@@ -94,6 +94,11 @@ def result_key(content: str, application_sha256: str, counting: Counting) -> str
     return hashlib.sha256(counted.encode()).hexdigest()[:40]
 
 
+def table_name(key: str) -> str:
+    """What the table of all words is called beside the result of this key."""
+    return f"{key}.table.gz"
+
+
 def batch_task_id(name: str, key: str) -> str:
     """Two identical files are two Batch tasks. Ids take 64 characters of [A-Za-z0-9_-], so names do not fit."""
     return hashlib.sha256(f"{name}\n{key}".encode()).hexdigest()[:40]

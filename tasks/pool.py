@@ -105,10 +105,11 @@ async def create_pool(
             raise RunFailed(f"The pool {run.pool_id} exists already: choose another run key than {run.key}.") from None
 
 
-async def check_pool(clients: Clients, pool_id: str) -> None:
-    """Make sure that a pool named by the user is there. Raises BadInput."""
+async def check_pool(clients: Clients, pool_id: str) -> int:
+    """Make sure that a pool named by the user is there; how many task slots its nodes have. Raises BadInput."""
     try:
-        await clients.batch.get_pool(pool_id, select=["id"])
+        pool = await clients.batch.get_pool(pool_id, select=["taskSlotsPerNode"])
+        return pool.task_slots_per_node or 1
     except ResourceNotFoundError:
         raise BadInput(f"There is no pool {pool_id} in this Batch account.") from None
 

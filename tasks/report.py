@@ -154,6 +154,8 @@ def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, dele
         ("counted by earlier runs, and kept", f"{sum(file.cached for file in results.files):,}"),
         ("retries, requeues", f"{counted.retries:,}, {counted.requeues:,}"),
     ]
+    if results.files:
+        rows.append(("counted by", results.fallback or results.engines))
     if counted.spans:
         first, last = min(span.added for span in counted.spans), max(span.ended for span in counted.spans)
         rows.append(("from the first task added to the last ended", f"{(last - first).total_seconds():,.1f} s"))
@@ -168,7 +170,7 @@ def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, dele
         "| what | how much |\n|---|---|\n" + "".join(f"| {what} | {_cell(much)} |\n" for what, much in rows),
         *_failure_sections(results.failed),
         f"## Top {results.num_words} words of {words_of}\n",
-        _sureness(results) + "\n",
+        _cell(results.overall.sureness) + "\n",
         *(f"![{name}]({picture.data_uri()})\n" for name, picture in counted.pictures.items()),
         "| word | count |\n|---|---:|\n"
         + "".join(
@@ -199,15 +201,6 @@ async def try_log_output(clients: Clients, run: Run, pictures: Mapping[str, Pict
         await log_output(clients, run, pictures)
     except AzureError as error:
         get_run_logger().warning("The pictures were not uploaded: %s", brief(error))
-
-
-def _sureness(results: Results) -> str:
-    if results.overall.exact:
-        return "Exact: no other word can have as many."
-    return (
-        "Merged from the most frequent words of each file; "
-        f"a count may be too low by {results.overall.largest_error:,} at the most."
-    )
 
 
 def _words(words: Sequence[tuple[str, int]]) -> str:

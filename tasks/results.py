@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tasks.node_result import WordCounts
 from tasks.overall import Overall, OverallWords
 from tasks.pictures import Picture
 from tasks.plan import Plan
+from tasks.reduction import Table
 from tasks.run import Run
 from tasks.timeline import Span
 
@@ -27,6 +29,8 @@ class FileResult(BaseModel):
     overlong_words: int  # of more than 64 KiB: counted here and nowhere else
     node: str
     seconds: float
+    engine: str  # of the node task, that counted: native, or stdlib, which is as quick for small files
+    engine_note: str  # why the native one could not
     cached: bool = False  # counted by an earlier run, in the same way
     attempts: int = 1
 
@@ -59,6 +63,25 @@ class Results(BaseModel):
     overall: OverallWords
     left_behind: list[str] = []
 
+    @property
+    def engines(self) -> str:
+        """How many files each engine of the node task has counted."""
+        counted = Counter(file.engine for file in self.files)
+        return ", ".join(f"{engine} {files:,}" for engine, files in sorted(counted.items()))
+
+    @property
+    def fallback(self) -> str:
+        """How many files the native engine could not count, and why, in one sentence; empty when there are none."""
+        notes = Counter(file.engine_note for file in self.files if file.engine_note)
+        if not notes:
+            return ""
+        (note, _), *others = notes.most_common()
+        more = f" (and {len(others)} other reasons)" if others else ""
+        return (
+            f"{notes.total():,} of {len(self.files):,} files were counted by the slower standard-library engine: "
+            f"{note}{more}"
+        )
+
     def save(self, folder: Path) -> Path:
         """Write results.json, whole or not at all."""
         path = folder / "results.json"
@@ -76,6 +99,7 @@ class Counted:
     spans: list[Span]  # one per Batch task that has ended
     retries: int = 0
     requeues: int = 0
+    tables: Sequence[Table] = ()  # of all words, one for each file that was counted
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 

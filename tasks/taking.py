@@ -19,7 +19,8 @@ from tasks.node_result import NodeResult, read_node_result
 from tasks.outcome import Outcome, stderr_tail
 from tasks.outputs import write_output
 from tasks.overall import Overall
-from tasks.plan import InputFile, Plan
+from tasks.plan import InputFile, Plan, table_name
+from tasks.reduction import Table
 from tasks.results import Counted, FailedFile, FileResult, Results
 from tasks.results_cache import Damaged, ResultsCache
 from tasks.retries import patiently
@@ -41,7 +42,7 @@ class Taking:
         self._overall = Overall()
         self._spans: list[Span] = []
         self._retries = self._requeues = 0
-        self.engines: dict[str, int] = {}  # files by the engine that counted them, and why it was not the native one
+        self._tables: list[Table] = []
 
     async def done(self, file: InputFile) -> FileResult | FailedFile:
         """Wait until a file is counted, or known not to be."""
@@ -72,7 +73,7 @@ class Taking:
                 damaged.append(file)
                 return
             if how == "delivered":
-                await self._cache.keep(file.key, content)
+                await self._keep(file, content, result)
             await self._accept(file, result, cached=how == "kept")
 
         await for_each(take, files, AT_ONCE)
@@ -166,7 +167,7 @@ class Taking:
                     )
                     self._span(file, outcome, result)
                     return True
-                await self._cache.keep(file.key, content)
+                await self._keep(file, content, result)
                 self._note(outcome, attempts)
                 await self._accept(file, result, outcome=outcome, attempts=attempts)
         self._span(file, outcome, result)
@@ -206,8 +207,9 @@ class Taking:
             self._fail(FailedFile(name=file.name, failure="result", exit_code=None, message=str(error)))
             return
         self._overall.add(result.listed, result.first_left_out)
-        engine = result.engine + (f" ({result.engine_note})" if result.engine_note else "")
-        self.engines[engine] = self.engines.get(engine, 0) + 1
+        if result.table:
+            place = self._cache.table(file.key) if cached else (self._run.output_container, table_name(file.key))
+            self._tables.append(Table(*place, result.table.sha256))
         seconds = outcome.seconds if outcome else (result.counted - result.started).total_seconds()
         self._done[file.name].set_result(
             FileResult(
@@ -217,8 +219,15 @@ class Taking:
                 cached=cached,
                 attempts=attempts,
                 **result.model_dump(include={"key", "words", "total_words", "distinct_words", "overlong_words"}),
+                engine=result.engine,
+                engine_note=result.engine_note,
             )
         )
+
+    async def _keep(self, file: InputFile, content: bytes, result: NodeResult) -> None:
+        """Keep a checked result for later runs, and its table."""
+        table = (self._run.output_container, table_name(file.key)) if result.table else None
+        await self._cache.keep(file.key, content, table)
 
     def _fail(self, failed: FailedFile) -> None:
         self._done[failed.name].set_result(failed)
@@ -258,7 +267,7 @@ class Taking:
             failed=[one for one in taken if isinstance(one, FailedFile)],
             overall=self._overall.top(self._plan.num_words),
         )
-        return Counted(results, self._spans, self._retries, self._requeues)
+        return Counted(results, self._spans, self._retries, self._requeues, self._tables)
 
 
 @task(name="results", cache_policy=NO_CACHE)  # a repetition would wait for files that are taken already

@@ -32,10 +32,10 @@ def reduce(request: pytest.FixtureRequest, stage: Stage, server: BlobServer, tmp
     engine = request.getfixturevalue("engine") if request.param == "native" else None
     program = stage(engine) / "reduce_tables.py"
 
-    def reduce(*options: str, tables: list[dict[str, object]]) -> subprocess.CompletedProcess[str]:
+    def reduce(*options: str, tables: list[dict[str, object]], **more: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "manifest.json").write_text(json.dumps({"container": "out", "tables": tables}))
         arguments = ["manifest.json", "--key", "k", "--output-container", "sums", *options]
-        environment = {"TOPN_BLOB_ENDPOINT": server.url, "TOPN_TABLES_SAS": "sig=r", "TOPN_OUTPUT_SAS": "sig=w"}
+        environment = {"TOPN_BLOB_ENDPOINT": server.url, "TOPN_TABLES_SAS": "sig=r", "TOPN_OUTPUT_SAS": "sig=w", **more}
         return run(program, *arguments, folder=tmp_path, **environment)
 
     return reduce
@@ -78,6 +78,21 @@ def test_an_inner_sum_is_a_table(reduce: Reduce, server: BlobServer) -> None:
     assert server.put == ["sums/k.table.gz"]
     rows = sorted((word.encode(), count) for word, count in total.items())
     assert gzip.decompress(server.blobs["sums/k.table.gz"]) == b"".join(b"%b\t%d\n" % row for row in rows)
+
+
+def test_tables_that_an_earlier_run_has_kept_are_read_with_a_sas_of_their_own(
+    reduce: Reduce, server: BlobServer
+) -> None:
+    own = put(server, "a", {"a": 2})
+    kept = put(server, "b", {"a": 1, "b": 1})
+    server.blobs["kept/how/b"] = server.blobs.pop("out/b")
+    tables = [own, {**kept, "name": "how/b", "container": "kept"}]
+    done = reduce(tables=tables)
+    assert done.returncode == 2
+    assert "needs TOPN_CACHE_SAS in the environment" in done.stderr
+    done = reduce(tables=tables, TOPN_CACHE_SAS="sig=k")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(server.blobs["sums/k.json"])["words"] == [["a", 3], ["b", 1]]
 
 
 def test_no_tables_have_no_words(reduce: Reduce, server: BlobServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ PLAN = Plan(
 )
 
 
-def made(**changes: object):
+def made(plan: Plan = PLAN, **changes: object):
     choices = {
         "pool_id": None,
         "terms": Terms(2, 3, 10.0),
@@ -35,7 +36,7 @@ def made(**changes: object):
         "price_per_hour": None,
         "spot_price_per_hour": None,
     }
-    return estimate(PLAN, **{**choices, **changes})
+    return estimate(plan, **{**choices, **changes})
 
 
 def test_files_tasks_and_uploads_are_counted() -> None:
@@ -59,3 +60,18 @@ def test_a_pool_that_the_user_named_costs_the_run_nothing() -> None:
     assert (planned.node_hours, planned.cost) == ((0.0, 0.0), (0.0, 0.0))
     assert "mine (named: left alone" in planned.pool
     assert planned.lease == "none: the pool is not this run's"
+
+
+def test_reduce_tasks_are_planned_where_tables_are_kept_and_files_are_more_than_one() -> None:
+    plan = replace(PLAN, counting=Counting(3, table=True))
+    assert dict(made(plan).lines())["reduce tasks"] == "1 at the most"
+    assert dict(made(replace(plan, files=PLAN.files[:1])).lines())["reduce tasks"] == "none"
+    assert dict(made().lines())["reduce tasks"] == "none"
+
+
+def test_the_engines_that_the_nodes_get_make_it_quicker() -> None:
+    engines = {"engines.json": b'{"count-x86_64-static": "0a", "count-aarch64-static": "0b"}'}
+    native = made(replace(PLAN, application=Application(engines, "0")))
+    assert dict(native.lines())["engine"] == "count-aarch64-static, count-x86_64-static"
+    assert "Python counts" in dict(made().lines())["engine"]
+    assert native.node_hours < made().node_hours

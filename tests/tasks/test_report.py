@@ -15,7 +15,16 @@ ODD_WORDS = {"snake_case_word": r"snake\_case\_word", "<img": r"\<img", "a|b": r
 
 def report_of(words: list[tuple[str, int]], failed: list[FailedFile]) -> str:
     counted = FileResult(
-        name="a.txt", key="0", words=words, total_words=1, distinct_words=1, overlong_words=0, node="n", seconds=1
+        name="a.txt",
+        key="0",
+        words=words,
+        total_words=1,
+        distinct_words=1,
+        overlong_words=0,
+        node="n",
+        seconds=1,
+        engine="native",
+        engine_note="",
     )
     overall = OverallWords(words=words, exact=True, largest_error=0)
     results = Results(run_key="odd", num_words=3, files=[counted], failed=failed, overall=overall)

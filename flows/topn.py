@@ -31,6 +31,7 @@ from flows.parameters import Parameters, estimate_of, terms_of
 from flows.preflight import preflight
 from tasks import (
     batch_tasks,
+    claim,
     containers,
     diagnosis,
     estimate,
@@ -40,6 +41,7 @@ from tasks import (
     monitor,
     outputs,
     pool,
+    recovery,
     release,
     report,
     results,
@@ -77,21 +79,23 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
     """
     run = Run.of(flow_run.id or "", parameters.run_key)
     settings = await load_settings(dict(os.environ), parameters.credentials, parameters.storage_credentials)
-    async with open_clients(settings) as clients:
+    length = timedelta(seconds=parameters.claim_seconds)
+    async with open_clients(settings) as clients, claim.claiming(clients, run, length) as held:
         plan = await prepare(clients, parameters)
         if parameters.plan_only:
             await estimate.log_plan(clients, estimate_of(plan, parameters))
             return Completed(message="Planned only: nothing was created.")
+        if plan.to_count:
+            await begin(held, parameters)
         folder = outputs.prepare_folder(Path(parameters.outputs), run)
         created, failure = datetime.now(UTC), None
         try:
-            async with lease.kept(clients, run, terms_of(parameters)):
-                counted, failure = await count(clients, run, plan, parameters, folder)
+            counted, failure = await count(clients, held, plan, parameters, folder)
         except (RunFailed, AzureError) as error:
             failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
             counted = results.nothing_counted(run, plan, failure)
         finally:
-            remains = await to_the_end(give_back(clients, run, parameters.keep))
+            remains = await to_the_end(give_back(clients, held, parameters.keep))
     counted.results.left_behind = remains.left_behind
     counted.results.save(folder)
     outputs.point_latest(folder)
@@ -110,35 +114,45 @@ async def prepare(clients: Clients, parameters: Parameters) -> Plan:
     return plan
 
 
+async def begin(held: claim.Claim, parameters: Parameters) -> None:
+    """Step 1: work under the run key alone. Raises RunFailed."""
+    if held.taken:
+        return
+    try:
+        await claim.take_claim(held, retention_of(parameters))
+    except AzureError as error:
+        raise RunFailed(f"The run cannot go on: {brief(error)}.") from error
+
+
 async def count(
-    clients: Clients, run: Run, plan: Plan, parameters: Parameters, folder: Path
+    clients: Clients, held: claim.Claim, plan: Plan, parameters: Parameters, folder: Path
 ) -> tuple[Counted, RunFailed | None]:
     """Steps 1 to 7: what was counted, and what ended the run early; one file's failure is a part of the results."""
     cache = ResultsCache(clients, plan)
     await cache.prepare()
-    taken = taking.Taking(clients, run, plan, cache, folder)
+    taken = taking.Taking(clients, held.run, plan, cache, folder)
     async with asyncio.TaskGroup() as group:
         group.create_task(show_files(taken, plan))
-        failure = await settle(clients, run, plan, parameters, taken)
+        failure = await settle(clients, held, plan, parameters, taken)
     counted = taken.counted()
     counted.results.save(folder)
     await report.log_results(counted.results)
     counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
     report.save_pictures(folder, counted.pictures)
     if plan.to_count:
-        await report.try_log_output(clients, run, counted.pictures)
+        await report.try_log_output(clients, held.run, counted.pictures)
     return counted, failure
 
 
 async def settle(
-    clients: Clients, run: Run, plan: Plan, parameters: Parameters, taken: taking.Taking
+    clients: Clients, held: claim.Claim, plan: Plan, parameters: Parameters, taken: taking.Taking
 ) -> RunFailed | None:
     """Take the results that are kept, and count the other files; return what ended that early."""
     try:
         kept = [file for file in plan.files if file.key in plan.kept]
         damaged = await taking.take_kept_results(taken, kept) if kept else []
         if to_count := [*plan.to_count, *damaged]:
-            await count_on_batch(clients, run, plan, parameters, taken, to_count)
+            await count_on_batch(clients, held, plan, parameters, taken, to_count)
     except (RunFailed, AzureError) as error:
         failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
         taken.give_up(failure)
@@ -147,17 +161,43 @@ async def settle(
 
 
 async def count_on_batch(
-    clients: Clients, run: Run, plan: Plan, parameters: Parameters, taken: taking.Taking, files: list[InputFile]
+    clients: Clients,
+    held: claim.Claim,
+    plan: Plan,
+    parameters: Parameters,
+    taken: taking.Taking,
+    files: list[InputFile],
 ) -> None:
-    """Steps 1 to 7 for the files whose results nobody has kept. Raises RunFailed, azure-core's errors."""
-    timeout = timedelta(minutes=parameters.timeout_minutes)
-    if terms := terms_of(parameters):
-        timeout = min(timeout, terms.longest)  # there are no nodes afterwards
-    sas_lifetime = timeout + JOB_MARGIN + SAS_MARGIN
-    await containers.create_containers(clients, run, sas_lifetime + timedelta(days=parameters.retention_days))
+    """Steps 1 to 7 for the files whose results nobody has kept; what a run that died has left of them is used.
+
+    Raises RunFailed, azure-core's errors.
+    """
+    await begin(held, parameters)
+    recovered = await recovery.recover(clients, held, await wanted_of(clients, held, plan, parameters))
+    await containers.create_containers(clients, recovered.run, retention_of(parameters))
+    if goes_on(held, parameters):
+        files = await taking.take_delivered_results(taken, files)
+    if not files:
+        return
+    async with lease.kept(clients, recovered.run, terms_of(parameters), adopted=recovered.action.adopts_pool):
+        in_flight = await start_job(clients, recovered, plan, parameters, files)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(taking.take_results(taken, in_flight, len(files)))
+            failure = await watch(in_flight, len(files))
+    if failure:
+        raise failure
+
+
+async def start_job(
+    clients: Clients, recovered: recovery.Recovered, plan: Plan, parameters: Parameters, files: list[InputFile]
+) -> JobInFlight:
+    """Steps 2 to 4, as far as a run before this one has not taken them. Raises RunFailed, azure-core's errors."""
+    run, action = recovered.run, recovered.action
+    timeout, sas_lifetime = timeout_of(parameters), sas_lifetime_of(parameters)
     await inputs.upload_application(clients, run, plan.application)
     await inputs.upload_inputs(clients, run, files)
-    if terms:
+    terms = terms_of(parameters)
+    if terms and not action.adopts_pool:
         await pool.create_pool(
             clients,
             run,
@@ -169,7 +209,8 @@ async def count_on_batch(
             lifetime=sas_lifetime,
         )
     pool_id = parameters.pool_id or run.pool_id
-    await job.create_job(clients, run, pool_id, timeout + JOB_MARGIN)
+    if not action.adopts_job:
+        await job.create_job(clients, run, pool_id, timeout + JOB_MARGIN)
     made = batch_tasks.BatchTasks(
         clients,
         run,
@@ -188,11 +229,44 @@ async def count_on_batch(
         diagnose=lambda: diagnosis.diagnose(clients, pool_id, run.job_id),
         already_done=len(plan.files) - len(files),
     )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(taking.take_results(taken, in_flight, len(files)))
-        failure = await watch(in_flight, len(files))
-    if failure:
-        raise failure
+    if action.adopts_job:
+        await in_flight.adopt()
+    return in_flight
+
+
+def timeout_of(parameters: Parameters) -> timedelta:
+    """How long to wait for all files to be counted: while there are nodes."""
+    timeout, terms = timedelta(minutes=parameters.timeout_minutes), terms_of(parameters)
+    return min(timeout, terms.longest) if terms else timeout
+
+
+def sas_lifetime_of(parameters: Parameters) -> timedelta:
+    """How long what the nodes get may be used, from now."""
+    return timeout_of(parameters) + JOB_MARGIN + SAS_MARGIN
+
+
+def retention_of(parameters: Parameters) -> timedelta:
+    """How long containers may stay, from now."""
+    return sas_lifetime_of(parameters) + timedelta(days=parameters.retention_days)
+
+
+def goes_on(held: claim.Claim, parameters: Parameters) -> bool:
+    """Whether results that are there count: not those of a run that went to its end, when all is to be counted anew."""
+    return held.goes_on or not parameters.refresh
+
+
+async def wanted_of(clients: Clients, held: claim.Claim, plan: Plan, parameters: Parameters) -> recovery.Wanted:
+    """What the run needs of a job and a pool that a run before it has left."""
+    of_use = plan.files if goes_on(held, parameters) else ()
+    return recovery.Wanted(
+        batch_task_ids=frozenset(file.batch_task_id for file in of_use),
+        wall_clock=timeout_of(parameters) + JOB_MARGIN,
+        pool_id=parameters.pool_id,
+        terms=terms_of(parameters),
+        start_task=await pool.start_task(clients, held.run, plan.application, sas_lifetime_of(parameters)),
+        vm_size=parameters.vm_size,
+        task_slots=parameters.task_slots,
+    )
 
 
 async def watch(in_flight: JobInFlight, number: int) -> RunFailed | None:
@@ -231,11 +305,14 @@ async def show_files(taken: taking.Taking, plan: Plan) -> None:
             first += len(chunk)
 
 
-async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.Remains:
+async def give_back(clients: Clients, held: claim.Claim, keep: release.Keep) -> release.Remains:
     """Steps 8 and 9: delete job, pool and containers as far as `keep` has it; return what is left behind.
 
-    Each is tried, whatever becomes of the others.
+    Each is tried, whatever becomes of the others. What another run has taken over is that one's, all of it.
     """
+    if not held.taken:
+        return release.Remains([], [])
+    run = held.run
     steps = {
         "job": lambda: release.delete_job(clients, run),
         "pool": lambda: release.delete_pool(clients, run),
@@ -243,6 +320,8 @@ async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.R
     }
     if keep != "everything":
         await release.try_each(run, steps, RELEASE_TIMEOUT)
+    else:
+        await held.close()
     try:
         async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()):
             remains = await release.find_remains(clients, run)

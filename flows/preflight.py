@@ -36,6 +36,9 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
         await check_pool(clients, parameters.pool_id)
     else:
         await find_image(clients, parameters.image)
-    if parameters.refresh:
-        return plan
+    return plan if parameters.refresh else await known_now(clients, plan)
+
+
+async def known_now(clients: Clients, plan: Plan) -> Plan:
+    """The plan, with the results that are kept by now. Raises BadInput where they may not be listed."""
     return replace(plan, kept=frozenset(await ResultsCache(clients, plan).known()))

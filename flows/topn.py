@@ -28,7 +28,7 @@ from prefect.states import Completed, Failed
 
 from flows import hooks
 from flows.parameters import Parameters, estimate_of, terms_of
-from flows.preflight import preflight
+from flows.preflight import known_now, preflight
 from tasks import (
     batch_tasks,
     claim,
@@ -87,6 +87,8 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
             return Completed(message="Planned only: nothing was created.")
         if plan.to_count:
             await begin(held, parameters)
+            if held.waited and not parameters.refresh:
+                plan = await known_now(clients, plan)  # the run before this one has counted meanwhile
         folder = outputs.prepare_folder(Path(parameters.outputs), run)
         created, failure = datetime.now(UTC), None
         try:
@@ -312,6 +314,7 @@ async def give_back(clients: Clients, held: claim.Claim, keep: release.Keep) -> 
     """
     if not held.taken:
         return release.Remains([], [])
+    held.leave()
     run = held.run
     steps = {
         "job": lambda: release.delete_job(clients, run),

@@ -81,12 +81,13 @@ class Claim:
         self.run = run
         self.lost: str | None = None  # the sentence why, once it is
         self.record = Record(run.owner)
+        self.waited = False  # for another run's end
         self.goes_on = False  # with what a run that did not come to its end has left
         self._clients, self._length, self._scope = clients, length, scope
         self._blob = clients.blobs.get_blob_client(run.application_container, BLOB)
         self._lease: BlobLeaseClient | None = None
         self._renewing: asyncio.Task[None] | None = None
-        self._written = self._found = False
+        self._written = self._found = self._leaving = False
 
     @property
     def taken(self) -> bool:
@@ -122,6 +123,10 @@ class Claim:
         await self._blob.set_blob_metadata(record.metadata, lease=self._lease)
         self.record = record
 
+    def leave(self) -> None:
+        """From now on the run deletes its containers, and the claim with them: that is no loss."""
+        self._leaving = True
+
     async def close(self) -> None:
         """Record that the run has come to its end, if something of it stays; one that cannot is one that died."""
         with contextlib.suppress(AzureError):
@@ -153,7 +158,7 @@ class Claim:
                     "Run %s is still held by flow run %s: waiting up to %d s, in case that one is dead...",
                     *(self.run.key, holder, patience.total_seconds()),
                 )
-                said = True
+                said = self.waited = True
             await asyncio.sleep(LOOK.total_seconds())
 
     async def _make_blob(self) -> None:
@@ -180,6 +185,8 @@ class Claim:
             try:
                 await lease.renew(**_AT_ONCE)
             except HttpResponseError as error:
+                if error.status_code == 404 and self._leaving:
+                    return
                 if error.status_code in _TAKEN_BY_OTHERS:
                     await self._lose(error)
                     return

@@ -73,3 +73,12 @@ BY_NAME = {point.name: point for point in POINTS}
 
 # Of each kind one, for each change of the code: in a step, between change and answer, while counting, while releasing.
 FEW = ["before-job", "after-pool", "counting", "after-release-job"]
+
+# The same for going on with the run: on its pool, on its tasks, on results that nobody has taken.
+FEW_RESUMED = ["after-pool", "after-batch-tasks", "before-first-result"]
+
+
+def reached(name: str, other: str) -> bool:
+    """Whether a run that was killed at the one point has come as far as the other."""
+    names = list(BY_NAME)
+    return names.index(name) >= names.index(other)

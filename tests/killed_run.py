@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.gate import Gate
@@ -52,3 +53,36 @@ async def run_until_killed(point: KillPoint, environment: Mapping[str, str], arg
             said, _ = await talk
         assert passed, f"the run ended before {point.name}:\n{said.decode()}\n{batch.seen}\n{storage.seen}"
         assert run.returncode == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that came to its end."""
+
+    status: int
+    said: str
+    batch: list[str]  # its requests, "METHOD /path?query"
+    storage: list[str]
+
+
+async def run_to_its_end(environment: Mapping[str, str], arguments: list[str]) -> Ended:
+    """Run `python -m flows.topn` with these arguments."""
+    async with behind_gates(environment) as (batch, storage, through):
+        run = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "flows.topn", *arguments),
+            cwd=ROOT,
+            env=through,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        talk = asyncio.create_task(run.communicate())
+        try:
+            await asyncio.wait([talk], timeout=DEADLINE_SECONDS)
+            ended = talk.done()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            said, _ = await talk
+        assert ended, f"the run did not end:\n{said.decode()}\n{batch.seen}\n{storage.seen}"
+    return Ended(run.returncode or 0, said.decode(), batch.seen, storage.seen)

@@ -129,6 +129,16 @@ async def test_a_run_whose_claim_was_deleted_is_stopped(clients: Clients, key: s
             await asyncio.sleep(30)
 
 
+async def test_a_run_that_deletes_its_containers_itself_is_not_stopped(clients: Clients, key: str) -> None:
+    run = new_run(key)
+    async with claiming(clients, run, SHORTEST) as held:
+        await held.take(DAY)
+        held.leave()
+        await clients.blobs.get_container_client(run.application_container).delete_container()
+        await asyncio.sleep(SHORTEST.total_seconds() / 3 + 1)
+        assert held.taken
+
+
 async def test_a_claim_that_was_never_taken_makes_nothing(clients: Clients, key: str) -> None:
     run = new_run(key)
     async with claiming(clients, run, SHORTEST) as held:

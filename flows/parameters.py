@@ -129,6 +129,12 @@ class Parameters(BaseModel):
         json_schema_extra={"not": {"const": "latest"}},  # as below, for Prefect's API, which refuses it before a run
         description="A name for the run, part of its resources' names; without it, one from the flow run's id.",
     )
+    claim_seconds: int = Field(
+        default=60,
+        ge=15,
+        le=60,
+        description="How long a run that was killed still holds its run key: the next run with it waits for that.",
+    )
     plan_only: bool = Field(default=False, description="Say what the run would do and cost, and create nothing.")
     price_per_hour: float | None = Field(
         default=None,

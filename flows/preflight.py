@@ -43,8 +43,11 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
     of_the_run = {} if counting.stop_words is None else {STOP_WORDS: counting.stop_words}
     application = read_application(clients.settings.batch_endpoint, of_the_run=of_the_run)
     plan = await make_plan(parameters.inputs, counting, application, clients.blobs)
-    if parameters.refresh:
-        return plan
+    return plan if parameters.refresh else await known_now(clients, plan)
+
+
+async def known_now(clients: Clients, plan: Plan) -> Plan:
+    """The plan, with the results that are kept by now. Raises BadInput where they may not be listed."""
     return replace(plan, kept=frozenset(await ResultsCache(clients, plan).known()))
 
 

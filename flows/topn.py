@@ -28,19 +28,17 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import hooks
-from flows.parameters import Parameters, estimate_of, sas_lifetime, terms_of
-from flows.preflight import preflight
+from flows.own_job import OwnJob, begin, sas_lifetime_of, timeout_of
+from flows.parameters import Parameters, estimate_of, terms_of
+from flows.preflight import known_now, preflight
 from tasks import (
     batch_tasks,
-    containers,
+    claim,
     diagnosis,
     estimate,
     inputs,
-    job,
-    lease,
     monitor,
     outputs,
-    pool,
     reduction,
     release,
     report,
@@ -77,21 +75,25 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
     """
     run = Run.of(flow_run.id or "", parameters.run_key)
     settings = await load_settings(dict(os.environ), parameters.credentials, parameters.storage_credentials)
-    async with open_clients(settings) as clients:
+    length = timedelta(seconds=parameters.claim_seconds)
+    async with open_clients(settings) as clients, claim.claiming(clients, run, length) as held:
         plan = await prepare(clients, parameters)
         if parameters.plan_only:
             await estimate.log_plan(clients, estimate_of(plan, parameters))
             return Completed(message="Planned only: nothing was created.")
+        if plan.to_count:
+            await begin(held, parameters)
+            if held.waited and not parameters.refresh:
+                plan = await known_now(clients, plan)  # the run before this one has counted meanwhile
         folder = outputs.prepare_folder(Path(parameters.outputs), run)
         created, failure = datetime.now(UTC), None
         try:
-            async with lease.kept(clients, run, terms_of(parameters)):
-                counted, failure = await count(clients, run, plan, parameters, folder)
+            counted, failure = await count(clients, held, plan, parameters, folder)
         except (RunFailed, AzureError) as error:
             failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
             counted = results.nothing_counted(run, plan, failure)
         finally:
-            remains = await to_the_end(give_back(clients, run, parameters.keep))
+            remains = await to_the_end(give_back(clients, held, parameters.keep))
     counted.results.left_behind = remains.left_behind
     counted.results.save(folder)
     outputs.point_latest(folder)
@@ -111,40 +113,39 @@ async def prepare(clients: Clients, parameters: Parameters) -> Plan:
 
 
 async def count(
-    clients: Clients, run: Run, plan: Plan, parameters: Parameters, folder: Path
+    clients: Clients, held: claim.Claim, plan: Plan, parameters: Parameters, folder: Path
 ) -> tuple[Counted, RunFailed | None]:
     """Steps 1 to 7: what was counted, and what ended the run early; one file's failure is a part of the results."""
     began = time.monotonic()
     cache = ResultsCache(clients, plan)
     await cache.prepare()
-    taken = taking.Taking(clients, run, plan, cache, folder)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(show_files(taken, plan))
-        failure = await settle(clients, run, plan, parameters, taken)
-    counted = taken.counted()
-    if counted.results.fallback:
-        get_run_logger().warning("%s", counted.results.fallback)
-    if failure is None:
-        passed = timedelta(seconds=time.monotonic() - began)
-        failure = await merge_tables(clients, run, plan, parameters, cache, counted, passed)
+    taken = taking.Taking(clients, held.run, plan, cache, folder)
+    async with OwnJob(clients, held, plan, parameters) as own:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(show_files(taken, plan))
+            failure = await settle(own, taken)
+        counted = taken.counted()
+        if counted.results.fallback:
+            get_run_logger().warning("%s", counted.results.fallback)
+        if failure is None:
+            failure = await merge_tables(own, cache, counted, timedelta(seconds=time.monotonic() - began))
     counted.results.save(folder)
     await report.log_results(counted.results)
     counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
     report.save_pictures(folder, counted.pictures)
     if plan.to_count:
-        await report.try_log_output(clients, run, counted.pictures)
+        await report.try_log_output(clients, held.run, counted.pictures)
     return counted, failure
 
 
-async def settle(
-    clients: Clients, run: Run, plan: Plan, parameters: Parameters, taken: taking.Taking
-) -> RunFailed | None:
+async def settle(own: OwnJob, taken: taking.Taking) -> RunFailed | None:
     """Take the results that are kept, and count the other files; return what ended that early."""
+    plan = own.plan
     try:
         kept = [file for file in plan.files if file.key in plan.kept]
         damaged = await taking.take_kept_results(taken, kept) if kept else []
         if to_count := [*plan.to_count, *damaged]:
-            await count_on_batch(clients, run, plan, parameters, taken, to_count)
+            await count_on_batch(own, taken, to_count)
     except (RunFailed, AzureError) as error:
         failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")
         taken.give_up(failure)
@@ -152,11 +153,15 @@ async def settle(
     return None
 
 
-async def count_on_batch(
-    clients: Clients, run: Run, plan: Plan, parameters: Parameters, taken: taking.Taking, files: list[InputFile]
-) -> None:
-    """Steps 1 to 7 for the files whose results nobody has kept. Raises RunFailed, azure-core's errors."""
-    await make_containers(clients, run, plan, parameters)
+async def count_on_batch(own: OwnJob, taken: taking.Taking, files: list[InputFile]) -> None:
+    """Steps 1 to 7 for the files whose results nobody has kept; what a run that died has left of them is used.
+
+    Raises RunFailed, azure-core's errors.
+    """
+    clients, parameters = own.clients, own.parameters
+    run = await own.prepare_containers()
+    if own.goes_on:
+        files = await taking.take_delivered_results(taken, files)
     not_uploaded = await inputs.upload_inputs(clients, run, files)
     for file in files:
         if file.key in not_uploaded:
@@ -164,12 +169,11 @@ async def count_on_batch(
     files = [file for file in files if file.key not in not_uploaded]
     if not files:
         return
-    await make_job(clients, run, plan, parameters)
-    pool_id = parameters.pool_id or run.pool_id
+    action = await own.prepare()
     made = batch_tasks.BatchTasks(
         clients,
         run,
-        plan,
+        own.plan,
         staged=not parameters.pool_id,
         delay_seconds=parameters.delay_seconds,
         lifetime=sas_lifetime_of(parameters),
@@ -181,9 +185,11 @@ async def count_on_batch(
         made.make,
         policies=parameters.policies,
         timeout=timeout_of(parameters),
-        diagnose=lambda: diagnosis.diagnose(clients, pool_id, run.job_id),
-        already_done=len(plan.files) - len(files),
+        diagnose=lambda: diagnosis.diagnose(clients, parameters.pool_id or run.pool_id, run.job_id),
+        already_done=len(own.plan.files) - len(files),
     )
+    if action.adopts_job:
+        await in_flight.adopt()
     async with asyncio.TaskGroup() as group:
         group.create_task(taking.take_results(taken, in_flight, len(files)))
         failure = await watch(in_flight, len(files))
@@ -191,43 +197,12 @@ async def count_on_batch(
         raise failure
 
 
-async def make_containers(clients: Clients, run: Run, plan: Plan, parameters: Parameters) -> None:
-    """Steps 1 and 2: the containers, and the application in its own. Raises RunFailed."""
-    stay = sas_lifetime_of(parameters) + timedelta(days=parameters.retention_days)
-    await containers.create_containers(clients, run, stay)
-    await inputs.upload_application(clients, run, plan.application)
-
-
-async def make_job(clients: Clients, run: Run, plan: Plan, parameters: Parameters) -> None:
-    """Steps 3 and 4: a pool, unless one is named, and a job on it. Raises RunFailed."""
-    if terms := terms_of(parameters):
-        await pool.create_pool(
-            clients,
-            run,
-            plan.application,
-            image=parameters.image,
-            vm_size=parameters.vm_size,
-            terms=terms,
-            task_slots=parameters.task_slots,
-            lifetime=sas_lifetime_of(parameters),
-        )
-    await job.create_job(clients, run, parameters.pool_id or run.pool_id, timeout_of(parameters) + JOB_MARGIN)
-
-
-async def merge_tables(
-    clients: Clients,
-    run: Run,
-    plan: Plan,
-    parameters: Parameters,
-    cache: ResultsCache,
-    counted: Counted,
-    passed: timedelta,
-) -> RunFailed | None:
+async def merge_tables(own: OwnJob, cache: ResultsCache, counted: Counted, passed: timedelta) -> RunFailed | None:
     """Where the files' lists do not tell the top words of them all, let their tables do; return why they could not.
 
     What was merged from the lists stands then, with how sure it is. `passed` is what the counting took of the timeout.
     """
-    counts = counted.results
+    counts, parameters, plan = counted.results, own.parameters, own.plan
     if not counts.files or not reduction.is_needed(parameters.exact, counts.overall):
         return None
     total_words = sum(file.total_words for file in counts.files)
@@ -235,12 +210,11 @@ async def merge_tables(
         kept = None
         if not parameters.refresh:
             kept = await reduction.read_kept(cache, counted.tables, plan.num_words, total_words)
-        if not kept and not counts.failed and all(file.cached for file in counts.files):
-            await make_containers(clients, run, plan, parameters)  # nothing had to be counted
-            await make_job(clients, run, plan, parameters)
+        if not kept:
+            await own.prepare()  # perhaps nothing had to be counted
         counts.overall = kept or await reduction.reduce_tables(
-            clients,
-            run,
+            own.clients,
+            own.run,
             plan,
             cache,
             counted.tables,
@@ -257,17 +231,6 @@ async def merge_tables(
         get_run_logger().error("%s", sentence)
         return None if counts.failed else RunFailed(sentence)
     return None
-
-
-def timeout_of(parameters: Parameters) -> timedelta:
-    """How long the run may count: there are no nodes after the longest lease."""
-    timeout, terms = timedelta(minutes=parameters.timeout_minutes), terms_of(parameters)
-    return min(timeout, terms.longest) if terms else timeout
-
-
-def sas_lifetime_of(parameters: Parameters) -> timedelta:
-    """How long the SAS that nodes get live: as long as a task may wait and run."""
-    return sas_lifetime(timeout_of(parameters))
 
 
 async def watch(in_flight: JobInFlight, number: int) -> RunFailed | None:
@@ -306,11 +269,15 @@ async def show_files(taken: taking.Taking, plan: Plan) -> None:
             first += len(chunk)
 
 
-async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.Remains:
+async def give_back(clients: Clients, held: claim.Claim, keep: release.Keep) -> release.Remains:
     """Steps 8 and 9: delete job, pool and containers as far as `keep` has it; return what is left behind.
 
-    Each is tried, whatever becomes of the others.
+    Each is tried, whatever becomes of the others. What another run has taken over is that one's, all of it.
     """
+    if not held.taken:
+        return release.Remains([], [])
+    held.leave()
+    run = held.run
     steps = {
         "job": lambda: release.delete_job(clients, run),
         "pool": lambda: release.delete_pool(clients, run),
@@ -318,6 +285,8 @@ async def give_back(clients: Clients, run: Run, keep: release.Keep) -> release.R
     }
     if keep != "everything":
         await release.try_each(run, steps, RELEASE_TIMEOUT)
+    else:
+        await held.close()
     try:
         async with asyncio.timeout(RELEASE_TIMEOUT.total_seconds()):
             remains = await release.find_remains(clients, run)

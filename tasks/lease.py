@@ -90,13 +90,24 @@ def _seconds(moment: datetime) -> datetime:
 
 @contextlib.asynccontextmanager
 async def kept(
-    clients: Clients, run: Run, terms: Terms | None, every: timedelta = LENGTH / 3, retry: timedelta = RETRY
+    clients: Clients,
+    run: Run,
+    terms: Terms | None,
+    every: timedelta = LENGTH / 3,
+    retry: timedelta = RETRY,
+    *,
+    adopted: bool = False,
 ) -> AsyncIterator[None]:
-    """Renew the lease of the run's pool while the block lasts; with no terms there is none (a pool of the user's)."""
+    """Renew the lease of the run's pool while the block lasts; with no terms there is none (a pool of the user's).
+
+    The lease of an adopted pool may be about to end, so it is renewed at once.
+    """
     if terms is None:
         yield
         return
-    keeping = asyncio.create_task(_keep(clients, run, terms, min(every, INTERVAL) if terms.scale_in else every, retry))
+    every = min(every, INTERVAL) if terms.scale_in else every
+    first = timedelta() if adopted else every
+    keeping = asyncio.create_task(_keep(clients, run, terms, first, every, retry))
     try:
         yield
     finally:
@@ -106,10 +117,11 @@ async def kept(
             run_logger().error("The lease of pool %s was not renewed any more: %r", run.pool_id, error)
 
 
-async def _keep(clients: Clients, run: Run, terms: Terms, every: timedelta, retry: timedelta) -> None:
-    loop = asyncio.get_running_loop()
+async def _keep(clients: Clients, run: Run, terms: Terms, first: timedelta, every: timedelta, retry: timedelta) -> None:
+    loop, pause = asyncio.get_running_loop(), first
     while True:
-        await asyncio.sleep(every.total_seconds())
+        await asyncio.sleep(pause.total_seconds())
+        pause = every
         due, warned = loop.time(), False
         while (trouble := await _try_renew(clients, run, terms)) is not None:
             if not warned and loop.time() - due >= every.total_seconds() / 2:

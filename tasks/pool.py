@@ -85,14 +85,7 @@ async def create_pool(
         virtual_machine_configuration=VirtualMachineConfiguration(
             image_reference=chosen.image_reference, node_agent_sku_id=chosen.node_agent_sku_id
         ),
-        start_task=BatchStartTask(
-            command_line=in_shell(start_command(application)),
-            resource_files=[await resource_file(clients, run, lifetime)],
-            user_identity=UserIdentity(
-                auto_user=AutoUserSpecification(scope=AutoUserScope.POOL, elevation_level=ElevationLevel.ADMIN)
-            ),
-            wait_for_success=True,
-        ),
+        start_task=await start_task(clients, run, application, lifetime),
         metadata=run.metadata,
     )
     try:
@@ -103,6 +96,18 @@ async def create_pool(
         existing = await clients.batch.get_pool(run.pool_id)
         if not run.owns(existing.metadata):
             raise RunFailed(f"The pool {run.pool_id} exists already: choose another run key than {run.key}.") from None
+
+
+async def start_task(clients: Clients, run: Run, application: Application, lifetime: timedelta) -> BatchStartTask:
+    """Stages the application on a node; its SAS lives as long as nodes may start."""
+    return BatchStartTask(
+        command_line=in_shell(start_command(application)),
+        resource_files=[await resource_file(clients, run, lifetime)],
+        user_identity=UserIdentity(
+            auto_user=AutoUserSpecification(scope=AutoUserScope.POOL, elevation_level=ElevationLevel.ADMIN)
+        ),
+        wait_for_success=True,
+    )
 
 
 async def check_pool(clients: Clients, pool_id: str) -> int:

@@ -14,19 +14,21 @@ from datetime import timedelta
 from typing import Literal
 
 from azure.batch.models import BatchJob, BatchJobState, BatchPool, BatchPoolState
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from prefect import task
 
 from tasks.clients import Clients
 from tasks.containers import owns_container
-from tasks.errors import brief
+from tasks.errors import TryAgain, brief
 from tasks.logs import run_logger
 from tasks.retries import STEP
-from tasks.run import Run
+from tasks.run import OWNER, Run, owner_of
 
 Keep = Literal["nothing", "results", "everything"]
 
-_FIELDS = ["id", "state", "metadata"]
+_FIELDS = ["id", "state", "metadata", "eTag"]
+ROUNDS = 5  # while what is to be deleted is being changed, as by the service itself
 
 
 def kept_containers(run: Run, keep: Keep) -> Collection[str]:
@@ -34,45 +36,96 @@ def kept_containers(run: Run, keep: Keep) -> Collection[str]:
     return {"nothing": (), "results": (run.output_container,), "everything": run.containers}[keep]
 
 
-async def _jobs(clients: Clients, run: Run) -> AsyncIterator[BatchJob]:
-    async for job in clients.batch.list_jobs(filter=f"startswith(id,'topn-{run.key}-g')", select=_FIELDS):
-        if run.owns(job.metadata):
+async def _jobs(clients: Clients, run: Run, owners: Collection[str]) -> AsyncIterator[BatchJob]:
+    async for job in clients.batch.list_jobs(filter=f"startswith(id,'{run.job_prefix}')", select=_FIELDS):
+        if run.names(str(job.id)) and owner_of(job.metadata) in owners:
             yield job
 
 
-async def _pools(clients: Clients, run: Run) -> AsyncIterator[BatchPool]:
-    async for pool in clients.batch.list_pools(filter=f"startswith(id,'topn-{run.key}-g')", select=_FIELDS):
-        if run.owns(pool.metadata):
+async def _pools(clients: Clients, run: Run, owners: Collection[str]) -> AsyncIterator[BatchPool]:
+    async for pool in clients.batch.list_pools(filter=f"startswith(id,'{run.job_prefix}')", select=_FIELDS):
+        if run.names(str(pool.id)) and owner_of(pool.metadata) in owners:
             yield pool
 
 
+async def delete_jobs(clients: Clients, run: Run, owners: Collection[str], spared: str | None = None) -> None:
+    """Start deleting the jobs of the run's key, of all generations, that these flow runs own.
+
+    One that is gone is no error; one that another run takes over meanwhile is left to it. Raises TryAgain.
+    """
+    for _ in range(ROUNDS):
+        changed = False
+        async for job in _jobs(clients, run, owners):
+            if job.state != BatchJobState.DELETING and job.id != spared:
+                run_logger().info("Deleting job [%s]...", job.id)
+                changed |= not await _deleted(clients.batch.begin_delete_job, job)
+        if not changed:
+            return
+    raise TryAgain(f"The job of run {run.key} changes all the time.")
+
+
+async def delete_pools(clients: Clients, run: Run, owners: Collection[str], spared: str | None = None) -> None:
+    """Start deleting the pools of the run's key with their nodes, as `delete_jobs` does the jobs."""
+    for _ in range(ROUNDS):
+        changed = False
+        async for pool in _pools(clients, run, owners):
+            if pool.state != BatchPoolState.DELETING and pool.id != spared:
+                run_logger().info("Deleting pool [%s]...", pool.id)
+                changed |= not await _deleted(clients.batch.begin_delete_pool, pool)
+        if not changed:
+            return
+    raise TryAgain(f"The pool of run {run.key} changes all the time.")
+
+
+async def _deleted(delete: Callable[..., Awaitable[object]], one: BatchJob | BatchPool) -> bool:
+    """Start deleting it as it was listed; False when it was changed since, and must be looked at again."""
+    try:
+        await delete(one.id, etag=one.etag, match_condition=MatchConditions.IfNotModified)
+    except ResourceModifiedError:
+        return False
+    except (ResourceNotFoundError, ResourceExistsError):  # gone, or being deleted (409)
+        return True
+    return True
+
+
 async def release_job(clients: Clients, run: Run) -> None:
-    """Start deleting the run's job with its tasks; one that is gone, or not this run's, is no error."""
-    async for job in _jobs(clients, run):
-        if job.state != BatchJobState.DELETING:
-            run_logger().info("Deleting job [%s]...", job.id)
-            with contextlib.suppress(ResourceNotFoundError, ResourceExistsError):  # gone, or being deleted (409)
-                await clients.batch.begin_delete_job(job.id)
+    """Start deleting the run's jobs with their tasks; one that is gone, or not this run's, is no error."""
+    await delete_jobs(clients, run, {run.owner})
 
 
 async def release_pool(clients: Clients, run: Run) -> None:
-    """Start deleting the run's pool with its nodes; one that is gone, or not this run's, is no error."""
-    async for pool in _pools(clients, run):
-        if pool.state != BatchPoolState.DELETING:
-            run_logger().info("Deleting pool [%s]...", pool.id)
-            with contextlib.suppress(ResourceNotFoundError, ResourceExistsError):
-                await clients.batch.begin_delete_pool(pool.id)
+    """Start deleting the run's pools with their nodes; one that is gone, or not this run's, is no error."""
+    await delete_pools(clients, run, {run.owner})
 
 
 async def release_containers(clients: Clients, run: Run, keep: Keep) -> None:
-    """Delete the run's containers but those that `keep` spares; one gone, or not this run's, is no error."""
-    for name in run.containers:
+    """Delete the run's containers but those that `keep` spares; one gone, or not this run's, is no error.
+
+    The application container goes last, and only when no job and no pool is left to be deleted: it holds the claim,
+    which tells the next run with this key whose these are.
+    """
+    for name in (run.output_container, run.input_container, run.application_container):
         if name in kept_containers(run, keep):
             continue
-        with contextlib.suppress(ResourceNotFoundError, ResourceExistsError):
-            if await owns_container(clients, run, name):
-                run_logger().info("Deleting container [%s]...", name)
-                await clients.blobs.get_container_client(name).delete_container()
+        if name == run.application_container and await _something_stays(clients, run):
+            continue
+        with contextlib.suppress(ResourceNotFoundError, ResourceExistsError, ResourceModifiedError):
+            await _delete_container(clients, run, name)
+
+
+async def _something_stays(clients: Clients, run: Run) -> bool:
+    jobs = [job async for job in _jobs(clients, run, {run.owner}) if job.state != BatchJobState.DELETING]
+    pools = [pool async for pool in _pools(clients, run, {run.owner}) if pool.state != BatchPoolState.DELETING]
+    return bool(jobs or pools)
+
+
+async def _delete_container(clients: Clients, run: Run, name: str) -> None:
+    container = clients.blobs.get_container_client(name)
+    properties = await container.get_container_properties()
+    if (properties.metadata or {}).get(OWNER) == run.owner:
+        run_logger().info("Deleting container [%s]...", name)
+        # Whoever takes it over writes its metadata, and so is its last change later than this.
+        await container.delete_container(if_unmodified_since=properties.last_modified)
 
 
 async def try_each(run: Run, steps: Mapping[str, Callable[[], Awaitable[None]]], patience: timedelta) -> None:
@@ -81,8 +134,9 @@ async def try_each(run: Run, steps: Mapping[str, Callable[[], Awaitable[None]]],
         try:
             async with asyncio.timeout(patience.total_seconds()):
                 await step()
-        except (AzureError, TimeoutError) as error:
-            run_logger().error("Could not delete the %s of run %s: %s", name, run.key, brief(error))
+        except (AzureError, TimeoutError, TryAgain) as error:
+            cause = str(error) if isinstance(error, TryAgain) else brief(error)
+            run_logger().error("Could not delete the %s of run %s: %s", name, run.key, cause)
 
 
 @task(name="release job", **STEP)
@@ -119,9 +173,9 @@ async def find_remains(clients: Clients, run: Run) -> Remains:
     def note(what: str, deleting: bool) -> None:
         (remains.deleting if deleting else remains.left_behind).append(what)
 
-    async for job in _jobs(clients, run):
+    async for job in _jobs(clients, run, {run.owner}):
         note(f"job {job.id}", job.state == BatchJobState.DELETING)
-    async for pool in _pools(clients, run):
+    async for pool in _pools(clients, run, {run.owner}):
         note(f"pool {pool.id}", pool.state == BatchPoolState.DELETING)
     for name in run.containers:
         with contextlib.suppress(ResourceNotFoundError):

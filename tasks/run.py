@@ -17,6 +17,7 @@ class Run:
 
     key: str  # lower-case letters, digits and single dashes, at most 40
     owner: str  # id of the flow run
+    generation: int = 1  # of job and pool: ids are never used again, as deleting takes minutes (tasks/recovery.py)
 
     @classmethod
     def of(cls, flow_run_id: UUID | str, run_key: str | None = None) -> Run:
@@ -46,19 +47,33 @@ class Run:
 
     @property
     def job_id(self) -> str:
-        """The first generation's: ids are never used again, as deleting takes minutes."""
-        return f"topn-{self.key}-g1"
+        """Of this generation."""
+        return f"{self.job_prefix}{self.generation}"
 
     @property
     def pool_id(self) -> str:
         """The same as the job's: pools and jobs have name spaces of their own."""
-        return f"topn-{self.key}-g1"
+        return self.job_id
+
+    @property
+    def job_prefix(self) -> str:
+        """What the ids of all generations of jobs and pools begin with."""
+        return f"topn-{self.key}-g"
 
     @property
     def metadata(self) -> list[BatchMetadataItem]:
         """What marks a job or pool as this run's."""
         return [BatchMetadataItem(name=OWNER, value=self.owner)]
 
+    def names(self, id: str) -> bool:
+        """Whether a job or pool of this id is one of this run key's generations."""
+        return id.startswith(self.job_prefix) and id.removeprefix(self.job_prefix).isdecimal()
+
     def owns(self, metadata: Iterable[BatchMetadataItem] | None) -> bool:
         """Whether a job or pool with this metadata is this run's."""
-        return any(item.name == OWNER and item.value == self.owner for item in metadata or ())
+        return owner_of(metadata) == self.owner
+
+
+def owner_of(metadata: Iterable[BatchMetadataItem] | None) -> str | None:
+    """The flow run whose job or pool has this metadata; None where it carries no run's mark."""
+    return next((item.value for item in metadata or () if item.name == OWNER), None)

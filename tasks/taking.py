@@ -56,6 +56,11 @@ class Taking:
         """Take what a run that died has left in the output container; return the files whose result is damaged."""
         return await self._take_stored(files, "delivered", self._download)
 
+    async def delivered(self) -> set[str]:
+        """The keys of the results in the output container. Raises azure-core's errors."""
+        names = self._clients.blobs.get_container_client(self._run.output_container).list_blob_names()
+        return {name.removesuffix(".json") async for name in names if name.endswith(".json")}
+
     async def _take_stored(
         self, files: Collection[InputFile], how: str, read: Callable[[str], Awaitable[bytes]]
     ) -> list[InputFile]:
@@ -281,3 +286,15 @@ async def take_kept_results(taking: Taking, files: Collection[InputFile]) -> lis
     """Take the results that earlier runs have kept; return the files that must be counted after all."""
     get_run_logger().info("%d files are counted already: taking their kept results", len(files))
     return await taking.take_kept(files)
+
+
+@task(name="delivered results", cache_policy=NO_CACHE)
+async def take_delivered_results(taking: Taking, files: Collection[InputFile]) -> list[InputFile]:
+    """Take what nodes have delivered for a run that died; return the files that are still to be counted."""
+    delivered = await taking.delivered()
+    found = [file for file in files if file.key in delivered]
+    if not found:
+        return list(files)
+    get_run_logger().info("%d files were counted for an earlier run with this key: taking their results", len(found))
+    damaged = {file.name for file in await taking.take_delivered(found)}
+    return [file for file in files if file.key not in delivered or file.name in damaged]

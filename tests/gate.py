@@ -69,6 +69,8 @@ class Gate:
                         raise Cut  # the service has closed the connection
                     if hold and hold.after:
                         await _wait(hold)
+                    if not answer:
+                        raise Cut  # the service has closed the connection, as it may between two requests
                     answers.write(answer)
                     if not answer.startswith(b"HTTP/1.1 100"):
                         break

@@ -33,10 +33,13 @@ POINTS = [
     # Steps 1 and 2: containers and uploads.
     KillPoint("before-first-container", "storage", "PUT", r"-application\?restype=container", "before"),
     KillPoint("after-first-container", "storage", "PUT", r"-application\?restype=container", "after"),
+    KillPoint("after-claim", "storage", "PUT", r"-application/claim.json\?comp=lease", "after"),
+    KillPoint("before-claim-record", "storage", "PUT", r"-application/claim.json\?comp=metadata", "before"),
+    KillPoint("after-claim-record", "storage", "PUT", r"-application/claim.json\?comp=metadata", "after"),
     KillPoint("after-second-container", "storage", "PUT", r"-input\?restype=container", "after"),
     KillPoint("after-last-container", "storage", "PUT", r"-output\?restype=container", "after"),
-    KillPoint("before-application", "storage", "PUT", r"-application/", "before"),
-    KillPoint("after-application", "storage", "PUT", r"-application/", "after"),
+    KillPoint("before-application", "storage", "PUT", r"-application/node_task/", "before"),
+    KillPoint("after-application", "storage", "PUT", r"-application/node_task/", "after"),
     KillPoint("before-first-input", "storage", "PUT", r"-input/", "before"),
     KillPoint("after-first-input", "storage", "PUT", r"-input/", "after"),
     KillPoint("after-last-input", "storage", "PUT", r"-input/", "after", nth=3),
@@ -70,3 +73,12 @@ BY_NAME = {point.name: point for point in POINTS}
 
 # Of each kind one, for each change of the code: in a step, between change and answer, while counting, while releasing.
 FEW = ["before-job", "after-pool", "counting", "after-release-job"]
+
+# The same for going on with the run: on its pool, on its tasks, on results that nobody has taken.
+FEW_RESUMED = ["after-pool", "after-batch-tasks", "before-first-result"]
+
+
+def reached(name: str, other: str) -> bool:
+    """Whether a run that was killed at the one point has come as far as the other."""
+    names = list(BY_NAME)
+    return names.index(name) >= names.index(other)

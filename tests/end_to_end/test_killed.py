@@ -18,7 +18,7 @@ from tasks.expiry import find_expired, sweep_away
 from tasks.lease import INTERVAL, LENGTH
 from tests.conftest import until
 from tests.kill_points import BY_NAME, FEW
-from tests.killed_run import run_until_killed
+from tests.killed_run import behind_gates, run_until_killed
 
 NAMES = list(BY_NAME) if os.environ.get("TOPN_KILL") == "all" else FEW
 
@@ -32,7 +32,8 @@ async def test_a_killed_run_has_no_nodes_after_its_lease_and_no_resources_after_
     for number in range(3):  # never counted before, as results are kept
         (texts / f"{number}").write_text(f"{name} {number} {uuid.uuid4()}")
     arguments = [str(texts / "*"), "--run-key", key, "--outputs", str(tmp_path), *delay]
-    await run_until_killed(BY_NAME[name], {**environment, "PREFECT_API_URL": prefect_api}, arguments)
+    async with behind_gates({**environment, "PREFECT_API_URL": prefect_api}) as gates:
+        await run_until_killed(BY_NAME[name], gates, arguments)
 
     later = LENGTH + INTERVAL
     settings = {"clockOffset": later.total_seconds()}

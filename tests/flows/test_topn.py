@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from azure.batch.models import BatchJobCreateOptions, BatchPoolInfo
 from azure.core.exceptions import ResourceNotFoundError
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
@@ -248,14 +250,16 @@ async def test_at_the_timeout_what_is_counted_is_kept_and_all_is_released(
     assert await left(clients, run) == []
 
 
-async def test_a_run_key_in_use_is_refused_and_the_other_runs_things_are_spared(
-    clients: Clients, tmp_path: Path
+async def test_a_run_key_whose_names_are_taken_is_refused_and_those_things_are_spared(
+    clients: Clients, tmp_path: Path, texts: Path
 ) -> None:
-    sample = ROOT / "data/taskdata1.txt"
-    await count(tmp_path, sample, keep="everything", run_key="taken")
-    with pytest.raises(RunFailed, match="choose another run key than taken"):
-        await count(tmp_path, sample, run_key="taken", refresh=True)
-    assert await left(clients, Run("taken", "")) == ["job", "pool", "application", "input", "output"]
+    (texts / "new").write_text(f"new {uuid.uuid4()}")
+    await create_named_pool(clients)
+    job = BatchJobCreateOptions(id="topn-taken-g1", pool_info=BatchPoolInfo(pool_id="mine"))
+    await clients.batch.create_job(job)
+    with pytest.raises(RunFailed, match=r"job topn-taken-g1 exists already .*: choose another run key than taken"):
+        await count(tmp_path, texts / "new", run_key="taken")
+    assert await left(clients, Run("taken", "")) == ["job"]
 
 
 @pytest.mark.parametrize(

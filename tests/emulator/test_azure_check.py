@@ -29,7 +29,11 @@ def test_the_answers_are_written_down_and_nothing_is_left(emulator: Emulator, tm
         done = check(emulator, account, tmp_path / "answers.json", "--yes")
         assert done.returncode == 0, done.stderr
         answers = json.loads((tmp_path / "answers.json").read_text())
-        assert answers["formula_changed_at_once"] == [503, "TooManyEnableAutoScaleRequests"]
+        # Which of the two it is depends on whether the pool still resizes when it is asked.
+        assert answers["formula_changed_at_once"] in (
+            [503, "TooManyEnableAutoScaleRequests"],
+            [409, "PoolBeingResized"],
+        )
         assert answers["statuses_of_a_collection"] == ["ClientError", "Success"]
         assert answers["task_wallclock"] == {"exitCode": -9, "category": "usererror", "code": "TaskEnded"}
         assert answers["task_killed"] == {"exitCode": -9, "category": "usererror", "code": "FailureExitCode"}

@@ -88,7 +88,7 @@ async def test_a_kept_result_that_is_damaged_is_counted_again_and_said(
 ) -> None:
     (texts / "a").write_text("right right")
     await count(tmp_path, texts / "a")
-    (name,) = [name async for name in kept(clients).list_blob_names()]
+    (name,) = [name async for name in kept(clients).list_blob_names() if name.endswith(".json")]
     await kept(clients).upload_blob(name, content, overwrite=True)
     again = await count(tmp_path, texts / "a")
     assert cached(again) == {"a": False}

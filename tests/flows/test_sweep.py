@@ -107,12 +107,13 @@ async def test_only_what_carries_the_mark_and_has_expired_is_deleted(clients: Cl
 
 
 async def test_a_job_goes_at_its_limit_or_with_its_pool(clients: Clients) -> None:
-    await make_pool(clients, "topn-short-g1", Lease(0, 0, NOW + timedelta(minutes=10)).formula)
+    now = datetime.now(UTC)  # the jobs' limits count from their creation, long after this module was imported
+    await make_pool(clients, "topn-short-g1", Lease(0, 0, now + timedelta(minutes=10)).formula)
     await make_job(clients, "topn-short-g1", "topn-short-g1")
     await make_job(clients, "topn-named-g1", "somebodys-pool")
 
     async def expired(after: timedelta) -> set[str]:
-        return {one.what for one in await find_expired(clients, NOW + after) if one.expired and one.kind != "container"}
+        return {one.what for one in await find_expired(clients, now + after) if one.expired and one.kind != "container"}
 
     assert await expired(timedelta(0)) == set()
     assert await expired(timedelta(minutes=16)) == {"pool topn-short-g1", "job topn-short-g1"}

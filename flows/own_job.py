@@ -44,6 +44,14 @@ async def begin(held: claim.Claim, parameters: Parameters) -> None:
         raise RunFailed(f"The run cannot go on: {brief(error)}.") from error
 
 
+async def is_left(held: claim.Claim) -> bool:
+    """Whether a run died under this key, and something of it may be there. Raises RunFailed."""
+    try:
+        return await held.is_left()
+    except AzureError as error:
+        raise RunFailed(f"The run cannot go on: {brief(error)}.") from error
+
+
 @dataclass
 class OwnJob:
     """What a run works with; while its block lasts, the lease of its pool is renewed."""

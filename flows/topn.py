@@ -28,7 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import hooks
-from flows.own_job import OwnJob, begin, sas_lifetime_of, timeout_of
+from flows.own_job import OwnJob, begin, is_left, retention_of, sas_lifetime_of, timeout_of
 from flows.parameters import Parameters, estimate_of, terms_of
 from flows.preflight import known_now, preflight
 from tasks import (
@@ -39,6 +39,7 @@ from tasks import (
     inputs,
     monitor,
     outputs,
+    recovery,
     reduction,
     release,
     report,
@@ -81,13 +82,15 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
         if parameters.plan_only:
             await estimate.log_plan(clients, estimate_of(plan, parameters))
             return Completed(message="Planned only: nothing was created.")
-        if plan.to_count:
+        if plan.to_count or await is_left(held):
             await begin(held, parameters)
             if held.waited and not parameters.refresh:
                 plan = await known_now(clients, plan)  # the run before this one has counted meanwhile
         folder = outputs.prepare_folder(Path(parameters.outputs), run)
         created, failure = datetime.now(UTC), None
         try:
+            if held.taken and not plan.to_count:
+                await recovery.discard(clients, held, retention_of(parameters))
             counted, failure = await count(clients, held, plan, parameters, folder)
         except (RunFailed, AzureError) as error:
             failure = error if isinstance(error, RunFailed) else RunFailed(f"The run cannot go on: {brief(error)}.")

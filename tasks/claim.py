@@ -117,6 +117,13 @@ class Claim:
         await mark_container(self._clients, self.run, self.run.application_container, retention)
         self._written = True
 
+    async def is_left(self) -> bool:
+        """Whether the key has a claim of a run that has not come to its end. Raises azure-core's errors."""
+        try:
+            return not Record.read((await self._blob.get_blob_properties()).metadata).closed
+        except (ResourceNotFoundError, ResourceExistsError):  # none, or its container is being deleted
+            return False
+
     async def write(self, record: Record) -> None:
         """Put a record into the claim, which the run must hold. Raises azure-core's errors."""
         assert self._lease is not None

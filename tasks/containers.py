@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from prefect import task
 
 from tasks.clients import Clients
@@ -31,6 +31,17 @@ async def create_containers(clients: Clients, run: Run, retention: timedelta) ->
     run_logger().info("Creating containers [%s]...", "], [".join(run.containers))
     for name in run.containers:
         if not await make_container(clients, run, name, retention):
+            await mark_container(clients, run, name, retention)
+
+
+async def adopt_containers(clients: Clients, run: Run, retention: timedelta) -> None:
+    """Take over those that an earlier run with this key has left, and make none. Raises azure-core's errors."""
+    for name in run.containers:
+        try:
+            properties = await clients.blobs.get_container_client(name).get_container_properties()
+        except (ResourceNotFoundError, ResourceExistsError):  # none, or it is being deleted
+            continue
+        if OWNER in (properties.metadata or {}):
             await mark_container(clients, run, name, retention)
 
 

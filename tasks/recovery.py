@@ -33,6 +33,7 @@ from prefect import task
 
 from tasks.claim import Claim
 from tasks.clients import Clients
+from tasks.containers import adopt_containers
 from tasks.errors import RunFailed, TryAgain
 from tasks.lease import INTERVAL, Lease, Terms
 from tasks.logs import run_logger
@@ -150,6 +151,18 @@ async def recover(clients: Clients, claim: Claim, wanted: Wanted) -> Recovered:
         await claim.write(replace(claim.record, before=()))
         return Recovered(run, action)
     raise TryAgain(f"The job and pool of run {claim.run.key} change all the time: try again.")
+
+
+@task(name="discard", **STEP)
+async def discard(clients: Clients, claim: Claim, retention: timedelta) -> None:
+    """Step 1 where nothing is to be counted: delete a dead run's jobs and pools; its containers are this run's now.
+
+    The run must hold its claim, and releases the containers as its own.
+    """
+    await delete_jobs(clients, claim.run, claim.owners)
+    await delete_pools(clients, claim.run, claim.owners)
+    await adopt_containers(clients, claim.run, retention)
+    await claim.write(replace(claim.record, before=()))
 
 
 async def find_job(

@@ -47,6 +47,9 @@ async def test_what_a_run_left_for_others_is_adopted_and_counted_anew_only_when_
     write(texts, "one", "two")
     await count(tmp_path, texts, run_key=run.key, keep="everything")
     before = await task_ids(clients, run.job_id)
+    cached = await count(tmp_path, texts, run_key=run.key)
+    assert all(file.cached for file in cached.files)
+    assert await task_ids(clients, run.job_id) == before, "what was left on purpose is spared"
     write(texts, "three")
     results = await count(tmp_path, texts, run_key=run.key, keep="everything")
     assert_counted(results, texts)

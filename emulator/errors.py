@@ -3,8 +3,8 @@
     BatchError
     ├── 400  InvalidPropertyValue, MissingRequiredProperty, InvalidRequestBody, ...
     ├── 403  AuthenticationFailed
-    ├── 404  PoolNotFound, JobNotFound, TaskNotFound, NodeNotFound, FileNotFound, ...
-    ├── 409  PoolExists, JobExists, TaskExists, PoolBeingDeleted, ...
+    ├── 404  NotFound: PoolNotFound, JobNotFound, TaskNotFound, NodeNotFound, FileNotFound, ...
+    ├── 409  Conflict: PoolExists, JobExists, TaskExists, PoolBeingDeleted, ...
     ├── 412  ConditionNotMet
     └── 501  NotImplementedHere: what this emulator does not do
 
@@ -30,6 +30,18 @@ class BatchError(Exception):
     def code(self) -> str:
         """What programs recognise the error by."""
         return type(self).__name__
+
+
+class NotFound(BatchError):
+    """A request for what is not there."""
+
+    status = 404
+
+
+class Conflict(BatchError):
+    """A request that does not fit the state of things."""
+
+    status = 409
 
 
 def invalid(property_name: str, value: object, reason: str) -> InvalidPropertyValue:
@@ -101,262 +113,176 @@ class AuthenticationFailed(BatchError):
     status = 403
 
 
-class PoolNotFound(BatchError):
+class PoolNotFound(NotFound):
     """The specified pool does not exist."""
 
-    status = 404
 
-
-class NodeNotFound(BatchError):
+class NodeNotFound(NotFound):
     """The specified node does not exist."""
 
-    status = 404
 
-
-class JobNotFound(BatchError):
+class JobNotFound(NotFound):
     """The specified job does not exist."""
 
-    status = 404
 
-
-class TaskNotFound(BatchError):
+class TaskNotFound(NotFound):
     """The specified task does not exist."""
 
-    status = 404
 
-
-class FileNotFound(BatchError):
+class FileNotFound(NotFound):
     """The specified file does not exist."""
 
-    status = 404
 
-
-class NodeUserNotFound(BatchError):
+class NodeUserNotFound(NotFound):
     """The specified node user does not exist."""
 
-    status = 404
 
-
-class ApplicationNotFound(BatchError):
+class ApplicationNotFound(NotFound):
     """The specified application does not exist."""
 
-    status = 404
 
-
-class ResourceNotFound(BatchError):
+class ResourceNotFound(NotFound):
     """The specified resource does not exist."""
 
-    status = 404
 
-
-class JobScheduleNotFound(BatchError):
+class JobScheduleNotFound(NotFound):
     """The specified job schedule does not exist."""
 
-    status = 404
 
-
-class NodeUserExists(BatchError):
+class NodeUserExists(Conflict):
     """The specified node user already exists."""
 
-    status = 409
 
-
-class JobScheduleExists(BatchError):
+class JobScheduleExists(Conflict):
     """The specified job schedule already exists."""
 
-    status = 409
 
-
-class JobScheduleBeingDeleted(BatchError):
+class JobScheduleBeingDeleted(Conflict):
     """The specified job schedule is being deleted."""
 
-    status = 409
 
-
-class JobScheduleCompleted(BatchError):
+class JobScheduleCompleted(Conflict):
     """The specified job schedule is in a completed state."""
 
-    status = 409
 
-
-class JobScheduleDisabled(BatchError):
+class JobScheduleDisabled(Conflict):
     """The specified job schedule is already disabled."""
 
-    status = 409
 
-
-class PoolExists(BatchError):
+class PoolExists(Conflict):
     """The specified pool already exists."""
 
-    status = 409
 
-
-class JobExists(BatchError):
+class JobExists(Conflict):
     """The specified job already exists."""
 
-    status = 409
 
-
-class TaskExists(BatchError):
+class TaskExists(Conflict):
     """The specified task already exists."""
 
-    status = 409
 
-
-class PoolBeingDeleted(BatchError):
+class PoolBeingDeleted(Conflict):
     """The specified pool is being deleted."""
 
-    status = 409
 
-
-class PoolBeingResized(BatchError):
+class PoolBeingResized(Conflict):
     """The specified pool is being resized."""
 
-    status = 409
 
-
-class OperationNotValidOnPool(BatchError):
+class OperationNotValidOnPool(Conflict):
     """The specified operation is not valid on the pool."""
 
-    status = 409
 
-
-class PoolQuotaReached(BatchError):
+class PoolQuotaReached(Conflict):
     """The account has reached its quota of pools."""
 
-    status = 409
 
-
-class ActiveJobAndScheduleQuotaReached(BatchError):
+class ActiveJobAndScheduleQuotaReached(Conflict):
     """The account has reached its quota of active jobs and job schedules."""
 
-    status = 409
 
-
-class JobBeingDeleted(BatchError):
+class JobBeingDeleted(Conflict):
     """The specified job is being deleted."""
 
-    status = 409
 
-
-class JobBeingTerminated(BatchError):
+class JobBeingTerminated(Conflict):
     """The specified job is being terminated."""
 
-    status = 409
 
-
-class JobCompleted(BatchError):
+class JobCompleted(Conflict):
     """The specified job is in a completed state."""
 
-    status = 409
 
-
-class JobDisabled(BatchError):
+class JobDisabled(Conflict):
     """The specified job is already disabled."""
 
-    status = 409
 
-
-class JobNotActive(BatchError):
+class JobNotActive(Conflict):
     """The specified job is not in the active state."""
 
-    status = 409
 
-
-class JobPreparationTaskNotSpecified(BatchError):
+class JobPreparationTaskNotSpecified(Conflict):
     """The specified job does not have a Job Preparation task."""
 
-    status = 409
 
-
-class TaskIdSameAsJobPreparationTask(BatchError):
+class TaskIdSameAsJobPreparationTask(Conflict):
     """The specified task has the same id as the job's Job Preparation task."""
 
-    status = 409
 
-
-class TaskIdSameAsJobReleaseTask(BatchError):
+class TaskIdSameAsJobReleaseTask(Conflict):
     """The specified task has the same id as the job's Job Release task."""
 
-    status = 409
 
-
-class TaskCompleted(BatchError):
+class TaskCompleted(Conflict):
     """The specified task is already in a completed state."""
 
-    status = 409
 
-
-class TaskNotCompleted(BatchError):
+class TaskNotCompleted(Conflict):
     """The specified task is not in a completed state."""
 
-    status = 409
 
-
-class TaskSucceeded(BatchError):
+class TaskSucceeded(Conflict):
     """The specified task completed with an exit code of 0 and cannot be reactivated."""
 
-    status = 409
 
-
-class OperationInvalidForCurrentState(BatchError):
+class OperationInvalidForCurrentState(Conflict):
     """The operation being requested is not allowed in the current state of the resource."""
 
-    status = 409
 
-
-class TaskFilesUnavailable(BatchError):
+class TaskFilesUnavailable(Conflict):
     """The files of the specified task are unavailable."""
 
-    status = 409
 
-
-class TaskFilesCleanedup(BatchError):
+class TaskFilesCleanedup(Conflict):
     """The files of the specified task have been cleaned up."""
 
-    status = 409
 
-
-class NodeBeingCreated(BatchError):
+class NodeBeingCreated(Conflict):
     """The specified node is being created."""
 
-    status = 409
 
-
-class NodeBeingStarted(BatchError):
+class NodeBeingStarted(Conflict):
     """The specified node is being started."""
 
-    status = 409
 
-
-class NodeBeingRebooted(BatchError):
+class NodeBeingRebooted(Conflict):
     """The specified node is being rebooted."""
 
-    status = 409
 
-
-class NodeBeingReimaged(BatchError):
+class NodeBeingReimaged(Conflict):
     """The specified node is being reimaged."""
 
-    status = 409
 
-
-class NodeStateUnusable(BatchError):
+class NodeStateUnusable(Conflict):
     """The specified node is unusable."""
 
-    status = 409
 
-
-class NodeAlreadyInTargetSchedulingState(BatchError):
+class NodeAlreadyInTargetSchedulingState(Conflict):
     """The specified node is already in the target scheduling state."""
 
-    status = 409
 
-
-class OperationNotValidOnNode(BatchError):
+class OperationNotValidOnNode(Conflict):
     """The operation is not valid on the specified node."""
-
-    status = 409
 
 
 class ConditionNotMet(BatchError):

@@ -136,7 +136,7 @@ async def count(
     await report.log_results(counted.results)
     counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
     report.save_pictures(folder, counted.pictures)
-    if plan.to_count:
+    if own.recovered:  # else there is no container
         await report.try_log_output(clients, held.run, counted.pictures)
     return counted, failure
 

@@ -27,9 +27,13 @@ MOST_TOLD = 20  # files, one by one: each line is a record in Prefect's database
 async def upload_application(clients: Clients, run: Run, application: Application) -> None:
     """Upload the application files into the application container."""
     container = clients.blobs.get_container_client(run.application_container)
-    for name, content in application.files.items():
-        get_run_logger().info("Uploading file %s to container [%s]...", name, run.application_container)
-        await container.upload_blob(f"{TRAVELLED}/{name}", content, overwrite=True)
+
+    async def upload(name: str) -> None:
+        await container.upload_blob(f"{TRAVELLED}/{name}", application.files[name], overwrite=True)
+
+    number = len(application.files)
+    get_run_logger().info("Uploading the application, %d files, to container [%s]...", number, container.container_name)
+    await for_each(upload, application.files, AT_ONCE)
 
 
 @task(name="upload inputs", **STEP)

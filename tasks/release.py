@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from azure.batch.models import BatchJob, BatchJobState, BatchPool, BatchPoolState
+from azure.batch.models import BatchJob, BatchPool
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from prefect import task
@@ -28,6 +28,7 @@ from tasks.run import OWNER, Run, owner_of
 Keep = Literal["nothing", "results", "everything"]
 
 _FIELDS = ["id", "state", "metadata", "eTag"]
+DELETING = "deleting"  # as BatchJobState and BatchPoolState have it
 ROUNDS = 5  # while what is to be deleted is being changed, as by the service itself
 
 
@@ -53,28 +54,30 @@ async def delete_jobs(clients: Clients, run: Run, owners: Collection[str], spare
 
     One that is gone is no error; one that another run takes over meanwhile is left to it. Raises TryAgain.
     """
-    for _ in range(ROUNDS):
-        changed = False
-        async for job in _jobs(clients, run, owners):
-            if job.state != BatchJobState.DELETING and job.id != spared:
-                run_logger().info("Deleting job [%s]...", job.id)
-                changed |= not await _deleted(clients.batch.begin_delete_job, job)
-        if not changed:
-            return
-    raise TryAgain(f"The job of run {run.key} changes all the time.")
+    await _delete_all("job", run, lambda: _jobs(clients, run, owners), clients.batch.begin_delete_job, spared)
 
 
 async def delete_pools(clients: Clients, run: Run, owners: Collection[str], spared: str | None = None) -> None:
     """Start deleting the pools of the run's key with their nodes, as `delete_jobs` does the jobs."""
+    await _delete_all("pool", run, lambda: _pools(clients, run, owners), clients.batch.begin_delete_pool, spared)
+
+
+async def _delete_all(
+    noun: str,
+    run: Run,
+    find: Callable[[], AsyncIterator[BatchJob] | AsyncIterator[BatchPool]],
+    delete: Callable[..., Awaitable[object]],
+    spared: str | None,
+) -> None:
     for _ in range(ROUNDS):
         changed = False
-        async for pool in _pools(clients, run, owners):
-            if pool.state != BatchPoolState.DELETING and pool.id != spared:
-                run_logger().info("Deleting pool [%s]...", pool.id)
-                changed |= not await _deleted(clients.batch.begin_delete_pool, pool)
+        async for one in find():
+            if one.state != DELETING and one.id != spared:
+                run_logger().info("Deleting %s [%s]...", noun, one.id)
+                changed |= not await _deleted(delete, one)
         if not changed:
             return
-    raise TryAgain(f"The pool of run {run.key} changes all the time.")
+    raise TryAgain(f"The {noun} of run {run.key} changes all the time.")
 
 
 async def _deleted(delete: Callable[..., Awaitable[object]], one: BatchJob | BatchPool) -> bool:
@@ -114,8 +117,8 @@ async def release_containers(clients: Clients, run: Run, keep: Keep) -> None:
 
 
 async def _something_stays(clients: Clients, run: Run) -> bool:
-    jobs = [job async for job in _jobs(clients, run, {run.owner}) if job.state != BatchJobState.DELETING]
-    pools = [pool async for pool in _pools(clients, run, {run.owner}) if pool.state != BatchPoolState.DELETING]
+    jobs = [job async for job in _jobs(clients, run, {run.owner}) if job.state != DELETING]
+    pools = [pool async for pool in _pools(clients, run, {run.owner}) if pool.state != DELETING]
     return bool(jobs or pools)
 
 
@@ -174,9 +177,9 @@ async def find_remains(clients: Clients, run: Run) -> Remains:
         (remains.deleting if deleting else remains.left_behind).append(what)
 
     async for job in _jobs(clients, run, {run.owner}):
-        note(f"job {job.id}", job.state == BatchJobState.DELETING)
+        note(f"job {job.id}", job.state == DELETING)
     async for pool in _pools(clients, run, {run.owner}):
-        note(f"pool {pool.id}", pool.state == BatchPoolState.DELETING)
+        note(f"pool {pool.id}", pool.state == DELETING)
     for name in run.containers:
         with contextlib.suppress(ResourceNotFoundError):
             if await owns_container(clients, run, name):

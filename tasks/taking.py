@@ -30,6 +30,10 @@ from tasks.timeline import Span
 AT_ONCE = 16  # downloads
 
 
+class Changed(Exception):
+    """What was counted may not be what the plan has."""
+
+
 class Taking:
     """Takes the result of each file, from the cache or from the job in flight; lets any number of readers await it."""
 
@@ -72,9 +76,7 @@ class Taking:
                 result = await asyncio.to_thread(read_node_result, content, file, self._plan)
             except (Damaged, RunFailed, AzureError) as error:
                 cause = brief(error) if isinstance(error, AzureError) else error
-                get_run_logger().warning(
-                    "%s: its %s result is no good (%s): it is counted again", file.name, how, cause
-                )
+                get_run_logger().warning("%s: its %s result is no good (%s): counting it again", file.name, how, cause)
                 damaged.append(file)
                 return
             if how == "delivered":
@@ -89,7 +91,7 @@ class Taking:
         left = number
         one_waits = asyncio.Lock()
 
-        async def take() -> None:
+        async def take(_taker: int) -> None:
             nonlocal left
             while True:
                 async with one_waits:
@@ -106,77 +108,49 @@ class Taking:
                 else:
                     left += 1  # another attempt follows
 
-        takers = [asyncio.create_task(take()) for _ in range(AT_ONCE)]
-        try:
-            await asyncio.gather(*takers)
-        finally:
-            for taker in takers:
-                taker.cancel()
-            await asyncio.gather(*takers, return_exceptions=True)
+        await for_each(take, range(AT_ONCE), AT_ONCE)
 
     async def _take_counted(self, job: JobInFlight, file: InputFile) -> bool:
         """Take one file's result, or tell why there is none; False when another attempt was asked for."""
         attempts = job.attempts[file.batch_task_id]
         try:
             outcome = await job.outcome(file)
-        except RunFailed as error:
-            late = isinstance(error, TimedOut)
-            self._fail(
-                FailedFile(
-                    name=file.name,
-                    failure="timeout" if late else "run",
-                    exit_code=None,
-                    message="not counted within the run's timeout" if late else str(error),
-                    attempts=attempts,
-                )
-            )
+        except TimedOut:
+            self._fail(file, "timeout", "not counted within the run's timeout", attempts=attempts)
             return True
+        except RunFailed as error:
+            self._fail(file, "run", str(error), attempts=attempts)
+            return True
+        ended = {"exit_code": outcome.exit_code, "attempts": attempts}
         result = None
         if outcome.failure:
             tail = await self._stderr_tail(outcome)
-            self._note(outcome, attempts)
-            self._fail(
-                FailedFile(
-                    name=file.name,
-                    failure=outcome.failure,
-                    exit_code=outcome.exit_code,
-                    message=outcome.message,
-                    stderr_tail=tail,
-                    attempts=attempts,
-                )
-            )
+            self._fail(file, outcome.failure, outcome.message, stderr_tail=tail, **ended)
         else:
             try:
-                content = await patiently(lambda: self._download(file.key))
-                result = await asyncio.to_thread(read_node_result, content, file, self._plan)
+                content, result = await self._checked(file)
+            except Changed as error:
+                self._fail(file, "changed", str(error), **ended)
             except (RunFailed, Damaged, AzureError) as error:
                 cause = brief(error) if isinstance(error, AzureError) else str(error)
                 if job.reopen(file, outcome):
                     get_run_logger().warning("%s: %s; another attempt follows", file.name, cause)
                     return False
-                self._note(outcome, attempts)
-                self._fail(
-                    FailedFile(
-                        name=file.name,
-                        failure="result",
-                        exit_code=outcome.exit_code,
-                        message=cause,
-                        attempts=attempts,
-                    )
-                )
+                self._fail(file, "result", cause, **ended)
             else:
-                if changed := await patiently(lambda: changed_blob(self._clients, file)):
-                    self._note(outcome, attempts)
-                    self._fail(
-                        FailedFile(name=file.name, failure="changed", exit_code=0, message=changed, attempts=attempts)
-                    )
-                    self._span(file, outcome, result)
-                    return True
                 await self._keep(file, content, result)
-                self._note(outcome, attempts)
                 await self._accept(file, result, outcome=outcome, attempts=attempts)
+        self._note(outcome, attempts)
         self._span(file, outcome, result)
         return True
+
+    async def _checked(self, file: InputFile) -> tuple[bytes, NodeResult]:
+        """What a node has delivered for a file, if it is good. Raises Changed, Damaged, RunFailed, AzureError."""
+        content = await patiently(lambda: self._download(file.key))
+        result = await asyncio.to_thread(read_node_result, content, file, self._plan)
+        if sentence := await patiently(lambda: changed_blob(self._clients, file)):
+            raise Changed(sentence)
+        return content, result
 
     def _note(self, outcome: Outcome, attempts: int) -> None:
         self._retries += outcome.retries + attempts - 1
@@ -209,7 +183,7 @@ class Taking:
         try:
             await asyncio.to_thread(write_output, self._folder, file.name, result.text())
         except RunFailed as error:
-            self._fail(FailedFile(name=file.name, failure="result", exit_code=None, message=str(error)))
+            self._fail(file, "result", str(error), attempts=attempts)
             return
         self._overall.add(result.listed, result.first_left_out)
         if result.table:
@@ -234,18 +208,36 @@ class Taking:
         table = (self._run.output_container, table_name(file.key)) if result.table else None
         await self._cache.keep(file.key, content, table)
 
-    def _fail(self, failed: FailedFile) -> None:
-        self._done[failed.name].set_result(failed)
+    def _fail(
+        self,
+        file: InputFile,
+        failure: str,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        attempts: int = 0,
+        stderr_tail: str = "",
+    ) -> None:
+        self._done[file.name].set_result(
+            FailedFile(
+                name=file.name,
+                failure=failure,
+                exit_code=exit_code,
+                message=message,
+                stderr_tail=stderr_tail,
+                attempts=attempts,
+            )
+        )
 
     def refuse(self, file: InputFile, sentence: str) -> None:
         """Let a file fail before any Batch task of it."""
-        self._fail(FailedFile(name=file.name, failure="changed", exit_code=None, message=sentence))
+        self._fail(file, "changed", sentence)
 
     def give_up(self, error: RunFailed) -> None:
         """Let all files that are not counted yet fail by what ended the run."""
-        for name, future in self._done.items():
-            if not future.done():
-                self._fail(FailedFile(name=name, failure="run", exit_code=None, message=str(error)))
+        for file in self._plan.files:
+            if not self._done[file.name].done():
+                self._fail(file, "run", str(error))
 
     async def _download(self, key: str) -> bytes:
         container = self._clients.blobs.get_container_client(self._run.output_container)

@@ -74,7 +74,7 @@ BY_NAME = {point.name: point for point in POINTS}
 # Of each kind one, for each change of the code: in a step, between change and answer, while counting, while releasing.
 FEW = ["before-job", "after-pool", "counting", "after-release-job"]
 
-# The same for going on with the run: on its pool, on its tasks, on results that nobody has taken, with nothing to count.
+# The same for going on with the run: on its pool, on its tasks, on results that nobody has taken, on nothing to count.
 FEW_RESUMED = ["after-pool", "after-batch-tasks", "before-first-result", "before-release-job"]
 
 

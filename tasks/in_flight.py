@@ -16,14 +16,13 @@ from tasks.adding import add_all
 from tasks.clients import Clients
 from tasks.diagnosis import Diagnosis
 from tasks.errors import RunFailed, TimedOut
+from tasks.interval import SHORTEST, Interval
 from tasks.outcome import FIELDS, Outcome, read_outcome
 from tasks.plan import InputFile
 from tasks.policies import Policies
 from tasks.progress import Progress
 from tasks.retries import patiently
 
-SHORTEST_PAUSE = timedelta(seconds=1)
-LONGEST_PAUSE = timedelta(seconds=10)
 LISTING_INTERVAL = timedelta(seconds=10)  # although the counts stand still: they may lag, the listing does not
 OVERLAP = timedelta(seconds=5)  # of two listings: the service's own clocks may differ
 IDLE = timedelta(seconds=15)  # with tasks waiting and none running, until it is asked why
@@ -74,6 +73,7 @@ class JobInFlight:
         self.attempts: Counter[str] = Counter()  # per file: the highest number
         self._clients, self._make, self._policies, self._diagnose = clients, make, policies, diagnose
         self._began = loop.time()
+        self._interval = Interval(self._began)
         self._deadline = self._began + timeout.total_seconds()
         self._files = {file.batch_task_id: file for file in files}
         self._outcomes: dict[str, asyncio.Future[Outcome]] = {id: loop.create_future() for id in self._files}
@@ -265,14 +265,12 @@ class JobInFlight:
         await self._progress.show(counts, self._already_done, self._diagnosis.sentence if self._diagnosis else "")
 
     def _pause_seconds(self) -> float:
-        """Half of the time that the rest will take, as it looks: few calls, and little time lost at the end."""
-        elapsed = asyncio.get_running_loop().time() - self._began
+        """Until the next look, or until a file's next attempt is due."""
         settled = len(self._files) - len(self._waiting)
-        expected = elapsed / settled * len(self._waiting) if settled else elapsed / 2
-        pause = min(max(expected / 2, SHORTEST_PAUSE.total_seconds()), LONGEST_PAUSE.total_seconds())
+        pause = self._interval.next_seconds(asyncio.get_running_loop().time(), settled, len(self._waiting))
         if self._due:
             soonest = min(self._due.values()) - asyncio.get_running_loop().time()
-            pause = min(pause, max(soonest, SHORTEST_PAUSE.total_seconds()))
+            pause = min(pause, max(soonest, SHORTEST.total_seconds()))
         return pause
 
     def _late(self, counts: BatchTaskCounts | None) -> str:

@@ -2,6 +2,10 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 
+# Packages are installed without bytecode, which is written as it is needed, also where the environment forbids it
+# (images often do): else each process compiles all of Prefect anew, two seconds of work.
+export PYTHONDONTWRITEBYTECODE :=
+
 INPUTS ?= data/taskdata1.txt data/taskdata2.txt data/taskdata3.txt
 WORDS ?= 3
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from tasks.results import Results
 
 ENGINES = ("prefect.flow_runs", "prefect.task_runs")
+MOST_SHOWN = 50  # files: more are looked for in results.json, not on a screen
 PREFECT = str(Path(prefect.__file__).parent)
 
 
@@ -81,28 +82,32 @@ class Console(logging.Handler):
             self._progress.stop()
 
     def show(self, results: Results) -> None:
-        """Print the top words of each file, and the failures with their stderr."""
+        """Print the top words of the files, and the failures with their stderr; of very many files, the first."""
         table = Table(title=f"Top {results.num_words} words", title_justify="left")
         table.add_column("File", overflow="fold")
         table.add_column("Top words", overflow="fold")
         table.add_column("Words", justify="right")
         table.add_column("Distinct", justify="right")
-        for file in results.files:
+        for file in results.files[:MOST_SHOWN]:
             words = ", ".join(f"{printable(word)} {count}" for word, count in file.words)
             table.add_row(printable(file.name), words or "(no words)", str(file.total_words), str(file.distinct_words))
+        if more := results.files[MOST_SHOWN:]:
+            table.add_row(f"and {len(more)} more files", "in results.json", "", "", style="dim")
         if len(results.files) > 1:
             words = ", ".join(f"{printable(word)} {count}" for word, count in results.overall.words)
             table.add_section()
             table.add_row("all files", words, str(sum(file.total_words for file in results.files)), "")
-        for failed in results.failed:
+        for failed in results.failed[:MOST_SHOWN]:
             table.add_row(printable(failed.name), f"[red]FAILED: {printable(failed.sentence)}[/red]", "", "")
+        if more := results.failed[MOST_SHOWN:]:
+            table.add_row(f"and {len(more)} more files", "[red]FAILED[/red], see results.json", "", "", style="dim")
         self.out.print(table)
         if len(results.files) > 1:
             style = "" if results.overall.exact else "yellow"
             self.out.print(f"All files: {printable(results.overall.sureness)}", style=style)
         if results.fallback:
             self.out.print(printable(results.fallback), style="yellow")
-        for failed in results.failed:
+        for failed in results.failed[:MOST_SHOWN]:
             if failed.stderr_tail:
                 lines = "\n".join(f"  {printable(line)}" for line in failed.stderr_tail.splitlines())
                 self.out.print(f"stderr of {printable(failed.name)}:\n{lines}")

@@ -257,13 +257,11 @@ async def show_files(taken: taking.Taking, plan: Plan) -> None:
     async def show(first: int, chunk: Sequence[InputFile]) -> None:
         await pace.turn()
         # Prefect's cache has the same key: it shows Cached what was counted before. What is not kept is counted.
-        shown = monitor.count_chunk.with_options(
-            task_run_name=monitor.chunk_name(first, chunk),
-            cache_key_fn=lambda *_: monitor.chunk_key(chunk),
-            refresh_cache=any(file.key not in plan.kept for file in chunk),
-        )
+        kept = all(file.key in plan.kept for file in chunk)
+        shown = monitor.count_chunk if kept else monitor.recount_chunk
         with contextlib.suppress(FailedRun):  # its state tells; the results step has told the flow
-            await shown(taken, chunk)
+            name = monitor.chunk_name(first, chunk)
+            await shown(name, monitor.unsearched(taken), monitor.unsearched(chunk))
 
     async with asyncio.TaskGroup() as group:
         first = 0

@@ -50,4 +50,4 @@ def test_a_chunk_is_named_by_its_place_and_keyed_by_all_its_files() -> None:
     assert chunk_name(100, second) == "files 000101-000200"
     assert chunk_key(first) != chunk_key(second)
     one = InputFile(Path("x"), "{a}", 1, "k", "t")
-    assert (chunk_name(0, [one]), chunk_key([one])) == ("{{a}}", "topn-k")
+    assert (chunk_name(0, [one]), chunk_key([one])) == ("{a}", "topn-k")

@@ -16,9 +16,10 @@ from azure.batch.models import BatchPoolUsageMetrics
 from emulator.attempt import Command, Outcome, attempt
 from emulator.capacity import Quotas, Shortage
 from emulator.clock import Clock
-from emulator.errors import JobNotFound, PoolNotFound
+from emulator.errors import JobNotFound, JobScheduleNotFound, PoolNotFound
 from emulator.faults import Faults
 from emulator.job import Job
+from emulator.job_schedule import JobSchedule
 from emulator.listing import Listing
 from emulator.pool import Pool
 from emulator.queue import Queue
@@ -74,6 +75,7 @@ class Account:
         self.pools = Listing[Pool]()
         self.past_usage: deque[BatchPoolUsageMetrics] = deque(maxlen=_PAST_USAGE)  # that of deleted pools
         self.jobs = Listing[Job]()
+        self.job_schedules = Listing[JobSchedule]()
         self.broken: list[str] = []  # what went wrong in the emulator itself; a check fails on it
         self.closing = False
         self.attempts = 0  # commands that run
@@ -153,9 +155,22 @@ class Account:
             raise JobNotFound
         return job
 
+    def job_schedule(self, schedule_id: str) -> JobSchedule:
+        """The job schedule of an id, however it is capitalised.
+
+        Raises:
+            JobScheduleNotFound: when there is none.
+        """
+        schedule = self.job_schedules.get(schedule_id)
+        if schedule is None:
+            raise JobScheduleNotFound
+        return schedule
+
     async def close(self) -> None:
         """End everything that goes on, tasks' processes first of all."""
         self.closing = True
+        for schedule in self.job_schedules:
+            schedule.close()
         while self._going_on:
             for task in list(self._going_on):
                 task.cancel()

@@ -58,7 +58,8 @@ REFUSED: dict[str, set[str]] = {
         "serviceArtifactReference",
     },
     "BatchVmImageReference": {"virtualMachineImageId", "sharedGalleryImageId", "communityGalleryImageId"},
-    "BatchJobCreateOptions": {"jobManagerTask", "networkConfiguration", "allowTaskPreemption"},
+    "BatchJobCreateOptions": {"networkConfiguration", "allowTaskPreemption"},
+    "BatchJobManagerTask": {"containerSettings", "applicationPackageReferences"},
     "BatchTaskCreateOptions": {
         "containerSettings",
         "multiInstanceSettings",
@@ -77,6 +78,7 @@ for _alike, _of in {
     "BatchPoolReplaceOptions": "BatchPoolCreateOptions",
     "BatchJobUpdateOptions": "BatchJobCreateOptions",
     "BatchJob": "BatchJobCreateOptions",
+    "BatchJobSpecification": "BatchJobCreateOptions",
 }.items():
     REFUSED[_alike] = REFUSED[_of]
 

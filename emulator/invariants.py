@@ -60,7 +60,7 @@ def _of_pool(pool: Pool) -> list[str]:
         if pool.model[name] != number:
             found.append(f"pool {pool.id} has {number} nodes, {name} says {pool.model[name]}")
     for node in pool.nodes:
-        taken = sum(task.slots for task in node.on_it)
+        taken = sum(task.held_slots for task in node.on_it)
         if node.free_slots != node.slots - taken or node.free_slots < 0:
             found.append(f"node {node.id} has {node.free_slots} free slots of {node.slots}, {taken} taken")
         if node.model["runningTasksCount"] != len(node.on_it):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from azure.batch.models import (
     BatchJob,
+    BatchJobManagerTask,
     BatchTask,
     BatchTaskCreateOptions,
     BatchTaskExecutionInfo,
@@ -35,20 +36,21 @@ from emulator.task import Ending, Task
 
 if TYPE_CHECKING:
     from emulator.account import Account
+    from emulator.job_schedule import JobSchedule
     from emulator.node import Node
     from emulator.preparation import Preparation
 
 UNLIMITED_PARALLEL = -1
-DIRECTORY = "job-1"  # a job's own directory below its id on a node; a job schedule would number them
 
 
 class Job:
     """One job, its tasks by lower-cased id."""
 
-    def __init__(self, account: Account, model: BatchJob, serial: int) -> None:
+    def __init__(self, account: Account, model: BatchJob, serial: int, job_schedule: JobSchedule | None = None) -> None:
         self.account = account
         self.model = model
         self.serial = serial
+        self.job_schedule = job_schedule  # that made it
         self.tasks = Listing[Task]()
         self.ready = ReadyTasks()
         self.dependencies = Dependencies()
@@ -84,6 +86,11 @@ class Job:
         """The id of the pool its tasks run in; that pool may not exist."""
         assert self.model.execution_info is not None, "every job has it from its creation"
         return self.model.execution_info["poolId"]
+
+    @property
+    def directory(self) -> str:
+        """Where its tasks' directories are, below a node's `workitems`; a job schedule numbers its jobs."""
+        return self.id.replace(":", "/") if self.job_schedule else f"{self.id}/job-1"
 
     @property
     def queue(self) -> Queue:
@@ -122,8 +129,8 @@ class Job:
         if self.state == "completed":
             raise JobCompleted
 
-    def add(self, options: BatchTaskCreateOptions) -> Task:
-        """Add a task, whose options were checked.
+    def add(self, options: BatchTaskCreateOptions, manager: BatchJobManagerTask | None = None) -> Task:
+        """Add a task, whose options were checked; `manager` is what is beyond them in a job manager task.
 
         Raises:
             TaskExists: when there is a task of that id.
@@ -151,7 +158,7 @@ class Job:
                 "executionInfo": {"retryCount": 0, "requeueCount": 0},
             }
         )
-        task = Task(self, model, self.account.next_serial())
+        task = Task(self, model, self.account.next_serial(), manager)
         transition(model, BatchTaskState.ACTIVE, now)
         self.tasks.add(task.id, task)
         self._count(task, 1)

@@ -55,6 +55,9 @@ def task_completed(job: Job, task: Task) -> None:
     """Do what the job asks for when a task has completed."""
     if job.state in ("terminating", "completed", "deleting"):
         return
+    if task.manager is not None and task.manager["killJobOnCompletion"]:
+        terminate(job, "JMComplete")
+        return
     if job.model["onTaskFailure"] == "performexitoptionsjobaction":
         action = job_action(task)
         if action == "terminate":
@@ -147,6 +150,8 @@ async def _terminate(job: Job, reason: str, *, force: bool) -> None:
     _enter(job, _S.COMPLETED)
     _no_limit(job)
     _drop_auto_pool(job)
+    if job.job_schedule is not None:
+        job.job_schedule.look()
 
 
 def delete(job: Job, *, force: bool = False) -> None:
@@ -160,6 +165,8 @@ def delete(job: Job, *, force: bool = False) -> None:
     release = job.state != "completed" and not force
     _enter(job, _S.DELETING)
     job.change(_delete(job, release=release))
+    if job.job_schedule is not None:
+        job.job_schedule.look()
 
 
 async def _delete(job: Job, *, release: bool) -> None:
@@ -175,10 +182,15 @@ async def _delete(job: Job, *, release: bool) -> None:
         node.clear_job(job)
     job.account.jobs.remove(job.id)
     _drop_auto_pool(job)
+    if job.job_schedule is not None:
+        job.job_schedule.jobs.remove(job.id)
+        job.job_schedule.look()
 
 
 def _drop_auto_pool(job: Job) -> None:
     """Delete the pool that was made for this job alone, unless it is to be kept."""
+    if job.job_schedule is not None and job.job_schedule.auto_pool_id == job.pool_id:
+        return
     specification = job.model.pool_info.auto_pool_specification
     pool = job.account.pools.get(job.pool_id)
     kept = specification is None or specification.get("keepAlive", False)

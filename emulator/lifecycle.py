@@ -10,6 +10,8 @@ from enum import Enum
 from azure.batch.models import (
     AllocationState,
     BatchJob,
+    BatchJobSchedule,
+    BatchJobScheduleState,
     BatchJobState,
     BatchNode,
     BatchNodeState,
@@ -20,6 +22,7 @@ from azure.batch.models import (
 )
 
 _T, _J, _N, _P, _A = BatchTaskState, BatchJobState, BatchNodeState, BatchPoolState, AllocationState
+_S = BatchJobScheduleState
 
 TASK_TRANSITIONS = {
     _T.ACTIVE: {_T.PREPARING, _T.RUNNING, _T.COMPLETED},  # COMPLETED: ended before it ever ran
@@ -35,6 +38,13 @@ JOB_TRANSITIONS = {
     _J.TERMINATING: {_J.COMPLETED, _J.DELETING},
     _J.COMPLETED: {_J.DELETING},
     _J.DELETING: set[BatchJobState](),
+}
+JOB_SCHEDULE_TRANSITIONS = {
+    _S.ACTIVE: {_S.DISABLED, _S.TERMINATING, _S.COMPLETED, _S.DELETING},  # COMPLETED: there will be no more jobs
+    _S.DISABLED: {_S.ACTIVE, _S.TERMINATING, _S.DELETING},
+    _S.TERMINATING: {_S.COMPLETED, _S.DELETING},
+    _S.COMPLETED: {_S.DELETING},
+    _S.DELETING: set[BatchJobScheduleState](),
 }
 POOL_TRANSITIONS = {
     _P.ACTIVE: {_P.DELETING},
@@ -74,19 +84,23 @@ NODE_TRANSITIONS = {
 TRANSITIONS: dict[type, dict] = {
     BatchTask: TASK_TRANSITIONS,
     BatchJob: JOB_TRANSITIONS,
+    BatchJobSchedule: JOB_SCHEDULE_TRANSITIONS,
     BatchPool: POOL_TRANSITIONS,
     BatchNode: NODE_TRANSITIONS,
 }
 
 
+_Resource = BatchTask | BatchJob | BatchJobSchedule | BatchPool | BatchNode
+
+
 class IllegalTransition(Exception):
     """A resource was to enter a state that cannot follow its present one: a fault of the emulator."""
 
-    def __init__(self, model: BatchTask | BatchJob | BatchPool | BatchNode, start: str, finish: Enum) -> None:
+    def __init__(self, model: _Resource, start: str, finish: Enum) -> None:
         super().__init__(f"{type(model).__name__} {model.id!r} cannot go from {start} to {finish.value}")
 
 
-def transition(model: BatchTask | BatchJob | BatchPool | BatchNode, finish: Enum, now: str) -> None:
+def transition(model: _Resource, finish: Enum, now: str) -> None:
     """Let a resource enter a state, at `now` as written in bodies.
 
     Raises:

@@ -20,7 +20,7 @@ from azure.batch.models import (
 from emulator import environment, files, preparation
 from emulator.attempt import Command, Outcome, exited, upload
 from emulator.clock import read_duration
-from emulator.job import DIRECTORY, Job
+from emulator.job import Job
 from emulator.lifecycle import transition
 from emulator.task import Ending, Task
 
@@ -184,13 +184,14 @@ class Node:
 
     def job_directory(self, job: Job) -> Path:
         """Where a job's tasks have their directories."""
-        return self.directory / "workitems" / job.id / DIRECTORY
+        return self.directory / "workitems" / job.directory
 
     def accept(self, task: Task) -> None:
         """Take a task that was scheduled here."""
-        self.free_slots -= task.slots
+        task.placed(self)
+        self.free_slots -= task.held_slots
         self.model["runningTasksCount"] += 1
-        self.model["runningTaskSlotsCount"] += task.slots
+        self.model["runningTaskSlotsCount"] += task.held_slots
         self.emptied.clear()
         if self.state == "idle":
             self.enter(_S.RUNNING)
@@ -202,8 +203,8 @@ class Node:
             "nodeUrl": self.model["url"],
             "poolId": self.pool.id,
             "nodeId": self.id,
-            "taskRootDirectory": f"workitems/{job.id}/{DIRECTORY}/{task.id}",
-            "taskRootDirectoryUrl": f"{self.model['url']}/files/workitems/{job.id}/{DIRECTORY}/{task.id}",
+            "taskRootDirectory": f"workitems/{job.directory}/{task.id}",
+            "taskRootDirectoryUrl": f"{self.model['url']}/files/workitems/{job.directory}/{task.id}",
         }
         job.placed(task, self)
         if job.model.get("jobPreparationTask") is None:
@@ -263,9 +264,9 @@ class Node:
     def _release(self, task: Task, outcome: Outcome | None) -> None:
         """The task is off this node: count it, pass it on, and make room for the next."""
         del self.on_it[task]
-        self.free_slots += task.slots
+        self.free_slots += task.held_slots
         self.model["runningTasksCount"] -= 1
-        self.model["runningTaskSlotsCount"] -= task.slots
+        self.model["runningTaskSlotsCount"] -= task.held_slots
         self.model["totalTasksRun"] += 1
         if outcome is not None and outcome.succeeded:
             self.model["totalTasksSucceeded"] += 1

@@ -11,8 +11,10 @@ from typing import Any
 from azure.batch.models import (
     BatchAutoPoolSpecification,
     BatchJobCreateOptions,
+    BatchJobManagerTask,
     BatchJobPreparationTask,
     BatchJobReleaseTask,
+    BatchJobScheduleCreateOptions,
     BatchPoolCreateOptions,
     BatchPoolInfo,
     BatchTaskCreateOptions,
@@ -39,6 +41,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VM_SIZE = re.compile(r"(?:standard|basic)_[a-z]+(\d+)[a-z0-9_-]*", re.IGNORECASE)
 _LONGEST_PREFIX = 20  # characters; the rest of a pool's id is a GUID
 _MOST_SLOTS = 256
+_SHORTEST_RECURRENCE = timedelta(minutes=1)
 _LONGEST_DEPENDENCY_LIST = 64_000  # characters of all ids together
 
 
@@ -157,8 +160,23 @@ def job(options: BatchJobCreateOptions) -> dict[str, Any]:
         if options.job_preparation_task is None:
             raise JobPreparationTaskNotSpecified
         body["jobReleaseTask"] = _release(options.job_release_task)
+    if options.job_manager_task is not None:
+        body["jobManagerTask"] = _manager(options.job_manager_task, body)
     _pool_info(options.pool_info)
     return body
+
+
+def job_schedule(options: BatchJobScheduleCreateOptions) -> dict[str, Any]:
+    """What a new job schedule is made of, and with it each of its jobs."""
+    check_id(options["id"])
+    schedule = dict((options.get("schedule") or {}).items())
+    for name in ("recurrenceInterval", "startWindow"):
+        if name in schedule and read_duration(schedule[name]) < _SHORTEST_RECURRENCE:
+            raise invalid(f"schedule.{name}", schedule[name], "must be at least 1 minute")
+    specification = job(BatchJobCreateOptions({"id": "job-1", **options["jobSpecification"]}))
+    del specification["id"]
+    given = {name: options[name] for name in ("id", "displayName", "metadata") if name in options}
+    return {**given, "schedule": schedule, "jobSpecification": specification}
 
 
 def _pool_info(pool_info: BatchPoolInfo) -> None:
@@ -203,6 +221,20 @@ def _preparation(given: BatchJobPreparationTask) -> dict[str, Any]:
     return body
 
 
+def _manager(given: BatchJobManagerTask, job: Mapping[str, Any]) -> dict[str, Any]:
+    body = _with_defaults(
+        given,
+        requiredSlots=1,
+        killJobOnCompletion=True,
+        runExclusive=True,
+        allowLowPriorityNode=True,
+        userIdentity=default_identity(),
+    )
+    _not_the_id_of(job.get("jobPreparationTask"), job.get("jobReleaseTask"), body["id"])
+    _to_be_run(given, "jobManagerTask.")
+    return body
+
+
 def _release(given: BatchJobReleaseTask) -> dict[str, Any]:
     _resource_files(given.resource_files, "jobReleaseTask.resourceFiles")
     body = _with_defaults(
@@ -244,20 +276,8 @@ def job_settings(body: dict[str, Any]) -> None:
 
 def task(options: BatchTaskCreateOptions, owner: Job) -> None:
     """Refuse a task that Batch would refuse in this job."""
-    check_id(options["id"])
-    for other, error in (
-        (owner.model.job_preparation_task, TaskIdSameAsJobPreparationTask),
-        (owner.model.job_release_task, TaskIdSameAsJobReleaseTask),
-    ):
-        if other is not None and other["id"].lower() == options["id"].lower():
-            raise error
-    if not options["commandLine"].strip():
-        raise invalid("commandLine", options["commandLine"], "must not be empty")
-    for place, output_file in enumerate(options.output_files or ()):
-        output_files.check(output_file, f"outputFiles[{place}]")
-    task_constraints(options.get("constraints") or {})
-    _between(options.get("requiredSlots", 1), 1, _MOST_SLOTS, "requiredSlots")
-    _resource_files(options.resource_files, "resourceFiles")
+    _not_the_id_of(owner.model.job_preparation_task, owner.model.job_release_task, options["id"])
+    _to_be_run(options, "")
     _dependencies(options, owner)
     conditions = options.exit_conditions
     if conditions is not None and owner.model["onTaskFailure"] == "noaction":
@@ -270,6 +290,24 @@ def task(options: BatchTaskCreateOptions, owner: Job) -> None:
                 "",
                 "needs a job whose onTaskFailure is performexitoptionsjobaction",
             )
+
+
+def _not_the_id_of(preparation: Mapping[str, Any] | None, release: Mapping[str, Any] | None, task_id: str) -> None:
+    for other, error in ((preparation, TaskIdSameAsJobPreparationTask), (release, TaskIdSameAsJobReleaseTask)):
+        if other is not None and other["id"].lower() == task_id.lower():
+            raise error
+
+
+def _to_be_run(given: BatchTaskCreateOptions | BatchJobManagerTask, path: str) -> None:
+    """Refuse what no task can be; `path` is where it stands in the body."""
+    check_id(given["id"], f"{path}id")
+    if not given["commandLine"].strip():
+        raise invalid(f"{path}commandLine", given["commandLine"], "must not be empty")
+    for place, output_file in enumerate(given.output_files or ()):
+        output_files.check(output_file, f"{path}outputFiles[{place}]")
+    task_constraints(given.get("constraints") or {})
+    _between(given.get("requiredSlots", 1), 1, _MOST_SLOTS, f"{path}requiredSlots")
+    _resource_files(given.resource_files, f"{path}resourceFiles")
 
 
 def task_constraints(constraints: Mapping[str, Any]) -> None:

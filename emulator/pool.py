@@ -129,7 +129,7 @@ class Pool:
         return None
 
     def _choose(self, task: Task) -> Node | None:
-        fitting = [node for node in self._open if node.free_slots >= task.slots and task.job not in node.refused]
+        fitting = [node for node in self._open if task.fits(node)]
         if not fitting:
             return None
         wanted = task.model.get("affinityInfo")

@@ -7,7 +7,7 @@ import enum
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from azure.batch.models import BatchTask, BatchTaskConstraints, BatchTaskExecutionInfo
+from azure.batch.models import BatchJobManagerTask, BatchTask, BatchTaskConstraints, BatchTaskExecutionInfo
 
 from emulator.clock import read_duration
 
@@ -34,7 +34,9 @@ class Task:
 
     __slots__ = (
         "ending",
+        "held_slots",
         "job",
+        "manager",
         "message",
         "model",
         "node",
@@ -45,11 +47,13 @@ class Task:
         "unmet",
     )
 
-    def __init__(self, job: Job, model: BatchTask, serial: int) -> None:
+    def __init__(self, job: Job, model: BatchTask, serial: int, manager: BatchJobManagerTask | None = None) -> None:
         self.job = job
+        self.manager = manager  # what the job says of it, if it is the job manager task
         self.model = model
         self.serial = serial  # the order of creation, and so of running and listing
         self.slots: int = model["requiredSlots"]
+        self.held_slots = 0  # on its node: all of them if it wants the node for itself
         self.node: Node | None = None  # the node it is on, or was on last
         self.ticket = 0  # the number of its valid entry in the queue; 0 when it is not queued
         self.unmet = 0  # dependencies that are not satisfied yet
@@ -61,6 +65,19 @@ class Task:
         """Nobody knows the task any more: let nothing keep it."""
         if self.retention is not None:
             self.retention.cancel()
+
+    def fits(self, node: Node) -> bool:
+        """Whether a node has room for it, and is of a kind that it may have."""
+        if node.free_slots < self.slots or self.job in node.refused:
+            return False
+        if self.manager is None:
+            return True
+        alone = not self.manager["runExclusive"] or node.free_slots == node.slots
+        return alone and (self.manager["allowLowPriorityNode"] or node.model["isDedicated"])
+
+    def placed(self, node: Node) -> None:
+        """Take the slots that it holds on a node."""
+        self.held_slots = node.slots if self.manager is not None and self.manager["runExclusive"] else self.slots
 
     @property
     def id(self) -> str:

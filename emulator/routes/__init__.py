@@ -1,4 +1,4 @@
-"""Every operation of Batch's data plane, by the name the SDK gives it; one without a handler is refused.
+"""Every operation of Batch's data plane, by the name the SDK gives it.
 
 The rows' paths are the SDK's own, so that one search finds client, route and documentation.
 """
@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emulator.errors import InvalidUri, NotImplementedHere
-from emulator.routes import access, account, files, jobs, nodes, pools, tasks
+from emulator.errors import InvalidUri
+from emulator.routes import access, account, files, job_schedules, jobs, nodes, pools, tasks
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -24,7 +24,7 @@ class Operation(NamedTuple):
     method: str
     path: str
     name: str
-    handler: Handler | None = None
+    handler: Handler
 
 
 _POOL = "/pools/{poolId}"
@@ -102,17 +102,17 @@ OPERATIONS = [
     Operation("GET", f"{_TASK}/files/{{filePath:path}}", "download_task_file", files.download_task_file),
     Operation("HEAD", f"{_TASK}/files/{{filePath:path}}", "get_task_file_properties", files.get_task_file_properties),
     Operation("DELETE", f"{_TASK}/files/{{filePath:path}}", "delete_task_file", files.delete_task_file),
-    Operation("POST", "/jobschedules", "create_job_schedule"),
-    Operation("GET", "/jobschedules", "list_job_schedules"),
-    Operation("GET", _SCHEDULE, "get_job_schedule"),
-    Operation("HEAD", _SCHEDULE, "job_schedule_exists"),
-    Operation("PATCH", _SCHEDULE, "update_job_schedule"),
-    Operation("PUT", _SCHEDULE, "replace_job_schedule"),
-    Operation("DELETE", _SCHEDULE, "delete_job_schedule"),
-    Operation("POST", f"{_SCHEDULE}/disable", "disable_job_schedule"),
-    Operation("POST", f"{_SCHEDULE}/enable", "enable_job_schedule"),
-    Operation("POST", f"{_SCHEDULE}/terminate", "terminate_job_schedule"),
-    Operation("GET", f"{_SCHEDULE}/jobs", "list_jobs_from_schedule"),
+    Operation("POST", "/jobschedules", "create_job_schedule", job_schedules.create_job_schedule),
+    Operation("GET", "/jobschedules", "list_job_schedules", job_schedules.list_job_schedules),
+    Operation("GET", _SCHEDULE, "get_job_schedule", job_schedules.get_job_schedule),
+    Operation("HEAD", _SCHEDULE, "job_schedule_exists", job_schedules.job_schedule_exists),
+    Operation("PATCH", _SCHEDULE, "update_job_schedule", job_schedules.update_job_schedule),
+    Operation("PUT", _SCHEDULE, "replace_job_schedule", job_schedules.replace_job_schedule),
+    Operation("DELETE", _SCHEDULE, "delete_job_schedule", job_schedules.delete_job_schedule),
+    Operation("POST", f"{_SCHEDULE}/disable", "disable_job_schedule", job_schedules.disable_job_schedule),
+    Operation("POST", f"{_SCHEDULE}/enable", "enable_job_schedule", job_schedules.enable_job_schedule),
+    Operation("POST", f"{_SCHEDULE}/terminate", "terminate_job_schedule", job_schedules.terminate_job_schedule),
+    Operation("GET", f"{_SCHEDULE}/jobs", "list_jobs_from_schedule", job_schedules.list_jobs_from_schedule),
 ]
 
 
@@ -120,18 +120,11 @@ def routes() -> list[Route]:
     """The table as Starlette's routes; the last one answers what is no operation at all."""
     made = []
     for method, path, name, handler in OPERATIONS:
-        route = Route(path, handler or _refusal(name), methods=[method], name=name)
+        route = Route(path, handler, methods=[method], name=name)
         route.methods = {method}  # Starlette would answer HEAD wherever it answers GET
         made.append(route)
     every_method = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     return [*made, Route("/{path:path}", _no_such_operation, methods=every_method)]
-
-
-def _refusal(name: str) -> Handler:
-    async def refuse(_request: Request) -> Response:
-        raise NotImplementedHere(name)
-
-    return refuse
 
 
 async def _no_such_operation(request: Request) -> Response:

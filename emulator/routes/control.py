@@ -92,6 +92,8 @@ def _set_clock(account: Account, offset: timedelta) -> None:
     account.clock.offset = offset
     for pool in account.pools:
         pool.scaling.clock_moved()
+    for schedule in account.job_schedules:
+        schedule.look()
 
 
 def _number(name: str, value: Any) -> float:

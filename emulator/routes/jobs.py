@@ -9,24 +9,15 @@ from azure.batch.models import (
     BatchJobCreateOptions,
     BatchJobDisableOptions,
     BatchJobPreparationAndReleaseTaskStatus,
-    BatchJobState,
     BatchJobUpdateOptions,
 )
 from azure.batch.models._models import BatchJobTerminateOptions  # the SDK keeps it to itself
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import clock, job_states, options
-from emulator.errors import (
-    ActiveJobAndScheduleQuotaReached,
-    InvalidPropertyValue,
-    JobExists,
-    JobPreparationTaskNotSpecified,
-    PoolQuotaReached,
-)
+from emulator import job_creation, job_states, options
+from emulator.errors import InvalidPropertyValue, JobPreparationTaskNotSpecified
 from emulator.job import Job
-from emulator.lifecycle import transition
-from emulator.pool import create
 from emulator.wire import account_of, answer, body, check_conditions, created, done, element, page, touched
 
 _COUNTED = ("active", "running", "completed", "succeeded", "failed")
@@ -50,45 +41,7 @@ async def create_job(request: Request) -> Response:
     """Create a job; its pool need not exist yet."""
     account = account_of(request)
     given = await body(request, BatchJobCreateOptions)
-    checked = options.job(given)
-    if given["id"] in account.jobs:
-        raise JobExists
-    if sum(job.state not in ("completed", "deleting") for job in account.jobs) >= account.quotas.active_jobs:
-        raise ActiveJobAndScheduleQuotaReached
-    specification = given.pool_info.auto_pool_specification
-    pool_id = given.pool_info.pool_id
-    scheduling_error: dict[str, str] | None = None
-    if specification is not None:
-        try:
-            pool_id = create(account, options.auto_pool(specification)).id
-        except PoolQuotaReached:
-            scheduling_error = {
-                "category": "usererror",
-                "code": "AutoPoolCreationFailedWithQuotaReached",
-                "message": "The pool quota for the account is reached.",
-            }
-    now = account.clock.stamp()
-    model = BatchJob(
-        {
-            **checked,
-            "url": f"{account.settings.endpoint}/jobs/{given['id']}",
-            "eTag": clock.etag(),
-            "lastModified": now,
-            "creationTime": now,
-            "executionInfo": {"startTime": now, "poolId": pool_id or ""},
-        }
-    )
-    if scheduling_error is not None:
-        model["executionInfo"]["schedulingError"] = scheduling_error
-    transition(model, BatchJobState.ACTIVE, now)
-    job = Job(account, model, account.next_serial())
-    account.jobs.add(job.id, job)
-    job_states.limit(job)
-    if scheduling_error is None:
-        job_states.all_tasks_complete(job)
-    else:
-        job_states.terminate(job, "SchedulingError", force=True)
-    return created(model)
+    return created(job_creation.create(account, given["id"], options.job(given)).model)
 
 
 async def list_jobs(request: Request) -> Response:

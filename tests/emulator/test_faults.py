@@ -142,10 +142,7 @@ def test_a_reset_leaves_an_empty_account(account: Account) -> None:
     account.pool()
 
 
-def test_the_operations_come_from_the_route_table(account: Account) -> None:
-    operations = {row["name"]: row["supported"] for row in account.control("GET", "")["operations"]}
-    assert operations["create_pool"]
-    assert not operations["create_job_schedule"]
-    with pytest.raises(HttpResponseError, match=r"NotImplemented.*create_job_schedule") as refused:
-        account.client.create_job_schedule({"id": "schedule", "schedule": {}, "jobSpecification": {}})
+def test_what_is_not_supported_is_refused_by_its_name(account: Account) -> None:
+    with pytest.raises(HttpResponseError, match=r"NotImplemented.*networkConfiguration") as refused:
+        account.job(networkConfiguration={"subnetId": "a", "skipWithdrawFromVNet": False})
     assert refused.value.status_code == 501

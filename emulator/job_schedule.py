@@ -106,12 +106,11 @@ class JobSchedule:
             raise OperationInvalidForCurrentState
 
     def timing_changed(self) -> None:
-        """Begin anew, as the schedule now says: with a job as soon as one may be made."""
-        now = self.account.clock.now()
-        start = self._moment("doNotRunUntil")
-        if self._made and self._interval and self._due is not None:
-            start = max(start or now, self._due)  # a recurring one that has begun does not begin twice
-        self._due = max(now, start) if start else now
+        """Go by what the schedule now says: one that has made its job already makes the next one only as it recurs."""
+        begins = [self.account.clock.now(), self._moment("doNotRunUntil"), self._due if self._made else None]
+        self._due = max(moment for moment in begins if moment is not None)
+        if self._made and self._interval is None:
+            self._due = None
         self.look()
 
     def disable(self) -> None:

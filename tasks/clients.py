@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from azure.batch.aio import BatchClient
+from azure.batch.models import BatchSupportedImage
 from azure.core import AsyncPipelineClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, DeserializationError, HttpResponseError
@@ -62,6 +63,12 @@ class Clients:
         self.blobs = blobs
         self.management = management  # of Azure's resources, where the settings name the account's
         self._delegation_key: UserDelegationKey | None = None
+        self._images: list[BatchSupportedImage] = []
+
+    async def supported_images(self) -> Sequence[BatchSupportedImage]:
+        """The images that Batch supports, asked for once."""
+        self._images = self._images or [one async for one in self.batch.list_supported_images()]
+        return self._images
 
     async def blob_read_url(self, container: str, blob: str, lifetime: timedelta) -> str:
         """The URL of this one blob with a SAS that reads it, for `lifetime` from now."""

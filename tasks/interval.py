@@ -6,7 +6,7 @@ from collections import deque
 from datetime import timedelta
 
 SHORTEST = timedelta(seconds=1)
-LONGEST = timedelta(seconds=10)
+LONGEST = timedelta(seconds=15)
 LONGEST_SHARE = 1 / 30  # of what has passed, where that is longer: who waits for hours can wait for a minute
 LOOKS = 4  # that tell how fast it goes now: a start that took minutes says nothing of the end
 SHARE = 2 / 3  # of the rest as it looks: where it lasts as long, the looks come closer and the last one is in time

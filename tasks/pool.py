@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from azure.batch.models import (
@@ -121,11 +122,10 @@ async def check_pool(clients: Clients, pool_id: str) -> int:
 
 async def find_image(clients: Clients, image: str) -> BatchSupportedImage:
     """The newest verified Linux image of a name "publisher:offer:sku", supported for the longest. Raises BadInput."""
-    supported = [one async for one in clients.batch.list_supported_images()]
-    return newest_verified(supported, image)
+    return newest_verified(await clients.supported_images(), image)
 
 
-def newest_verified(supported: list[BatchSupportedImage], image: str) -> BatchSupportedImage:
+def newest_verified(supported: Sequence[BatchSupportedImage], image: str) -> BatchSupportedImage:
     """Choose from the images that Batch supports; names compare without case. Raises BadInput."""
     verified = [
         one

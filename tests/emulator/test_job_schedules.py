@@ -222,6 +222,9 @@ def test_changes_hold_for_jobs_to_come(account: Account) -> None:
     replaced = account.client.get_job_schedule("nightly")
     assert (replaced.metadata, replaced.schedule.recurrence_interval) == (None, None)
     assert replaced.job_specification.priority == 0
+    _terminate(account, "nightly:job-2")
+    _becomes(account, "completed")  # it does not recur any more, and has made a job
+    assert len(_jobs(account)) == 2
 
 
 def test_writes_hold_to_conditions(account: Account) -> None:

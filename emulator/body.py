@@ -82,6 +82,17 @@ for _alike, _of in {
 }.items():
     REFUSED[_alike] = REFUSED[_of]
 
+RETIRED = {
+    "applicationLicenses",
+    "authenticationTokenSettings",
+    "certificateReferences",
+    "cloudServiceConfiguration",
+    "publicIPs",
+    "resourceTags",
+    "targetNodeCommunicationMode",
+}
+"""Properties that only older api-versions have: refused wherever no model has them, unless they ask for nothing."""
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _INERT = (None, False, "", [], {})  # asks for nothing
 
@@ -117,6 +128,10 @@ def _read_object(model: type, body: object, path: str) -> dict[str, Any]:
         if known is None:
             if str(name).startswith("odata."):
                 continue
+            if name in RETIRED:
+                if value in _INERT:
+                    continue
+                raise NotImplementedHere(f"{path}{name}")
             raise InvalidRequestBody(PropertyName=f"{path}{name}", Reason="no such property")
         if value is None or known.read_only:
             continue

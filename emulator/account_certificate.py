@@ -17,7 +17,8 @@ from emulator.errors import (
     CertificateStateActive,
     invalid,
 )
-from emulator.retired import CertificateAddOptions, CertificateModel, CertificateReference, State
+from emulator.lifecycle import transition
+from emulator.retired import CertificateAddOptions, CertificateModel, CertificateReference, CertificateState
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -41,11 +42,8 @@ class Certificate:
         """What the account finds it by."""
         return key(self.model["thumbprintAlgorithm"], self.model["thumbprint"])
 
-    def _enter(self, state: State) -> None:
-        self.model["previousState"] = self.model["state"]
-        self.model["previousStateTransitionTime"] = self.model["stateTransitionTime"]
-        self.model["state"] = state
-        self.model["stateTransitionTime"] = self.account.clock.stamp()
+    def _enter(self, state: CertificateState) -> None:
+        transition(self.model, state, self.account.clock.stamp())
 
     def delete(self) -> None:
         """Start deleting it.
@@ -56,7 +54,7 @@ class Certificate:
         if self.model["state"] == "deleting":
             raise CertificateBeingDeleted
         self.model.pop("deleteCertificateError", None)
-        self._enter("deleting")
+        self._enter(CertificateState.DELETING)
         self.account.spawn(self._delete())
 
     async def _delete(self) -> None:
@@ -65,7 +63,7 @@ class Certificate:
         if not users:
             self.account.certificates.remove(self.id)
             return
-        self._enter("deletefailed")
+        self._enter(CertificateState.DELETE_FAILED)
         self.model["deleteCertificateError"] = {
             "code": "CertificateInUse",
             "message": "The specified certificate is in use by pools.",
@@ -83,7 +81,7 @@ class Certificate:
         if self.model["state"] == "deleting":
             raise CertificateBeingDeleted
         self.model.pop("deleteCertificateError", None)
-        self._enter("active")
+        self._enter(CertificateState.ACTIVE)
 
 
 def _named(pool: object) -> set[str]:
@@ -136,11 +134,10 @@ def add(account: Account, given: CertificateAddOptions) -> Certificate:
             "thumbprint": thumbprint,
             "thumbprintAlgorithm": "sha1",
             "url": account.settings.endpoint + address,
-            "state": "active",
-            "stateTransitionTime": account.clock.stamp(),
             "publicData": base64.b64encode(certificate.public_bytes(Encoding.DER)).decode(),
         }
     )
+    transition(model, CertificateState.ACTIVE, account.clock.stamp())
     added = Certificate(account, model, account.next_serial())
     account.certificates.add(added.id, added)
     return added

@@ -2,7 +2,8 @@
 
 # Annotations are evaluated here: their types are read beside those of the SDK's own models.
 from datetime import datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from azure.batch._utils.model_base import Model, rest_field
 from azure.batch.models import BatchVmImageReference
@@ -57,5 +58,9 @@ class CertificateReferences(Model):
     certificate_references: list[CertificateReference] | None = rest_field(name="certificateReferences")
 
 
-State = Literal["active", "deleting", "deletefailed"]
-"""The states of a certificate."""
+class CertificateState(StrEnum):
+    """The states of a certificate."""
+
+    ACTIVE = "active"
+    DELETING = "deleting"
+    DELETE_FAILED = "deletefailed"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from azure.batch.models import BatchPoolUsageMetrics
 
+from emulator.account_certificate import Certificate
 from emulator.attempt import Command, Outcome, attempt
 from emulator.capacity import Quotas, Shortage
 from emulator.clock import Clock
@@ -76,6 +77,7 @@ class Account:
         self.past_usage: deque[BatchPoolUsageMetrics] = deque(maxlen=_PAST_USAGE)  # that of deleted pools
         self.jobs = Listing[Job]()
         self.job_schedules = Listing[JobSchedule]()
+        self.certificates = Listing[Certificate]()
         self.broken: list[str] = []  # what went wrong in the emulator itself; a check fails on it
         self.closing = False
         self.attempts = 0  # commands that run

@@ -26,14 +26,7 @@ from emulator.errors import InvalidRequestBody, MissingRequiredProperty, NotImpl
 M = TypeVar("M")
 
 REFUSED: dict[str, set[str]] = {
-    "BatchPoolCreateOptions": {
-        "enableInterNodeCommunication",
-        "networkConfiguration",
-        "applicationPackageReferences",
-        "userAccounts",
-        "mountConfiguration",
-        "upgradePolicy",
-    },
+    "BatchPoolCreateOptions": {"applicationPackageReferences"},
     "BatchPoolUpdateOptions": {
         "vmSize",
         "virtualMachineConfiguration",
@@ -46,17 +39,7 @@ REFUSED: dict[str, set[str]] = {
         "mountConfiguration",
         "upgradePolicy",
     },
-    "VirtualMachineConfiguration": {
-        "windowsConfiguration",
-        "dataDisks",
-        "licenseType",
-        "containerConfiguration",
-        "diskEncryptionConfiguration",
-        "nodePlacementConfiguration",
-        "osDisk",
-        "securityProfile",
-        "serviceArtifactReference",
-    },
+    "VirtualMachineConfiguration": {"windowsConfiguration", "licenseType", "serviceArtifactReference"},
     "BatchVmImageReference": {"virtualMachineImageId", "sharedGalleryImageId", "communityGalleryImageId"},
     "BatchJobCreateOptions": {"networkConfiguration", "allowTaskPreemption"},
     "BatchJobManagerTask": {"containerSettings", "applicationPackageReferences"},
@@ -81,6 +64,28 @@ for _alike, _of in {
     "BatchJobSpecification": "BatchJobCreateOptions",
 }.items():
     REFUSED[_alike] = REFUSED[_of]
+
+SECRETS: dict[str, set[str]] = {
+    "AzureBlobFileSystemConfiguration": {"accountKey", "sasKey"},
+    "AzureFileShareConfiguration": {"accountKey"},
+    "CifsMountConfiguration": {"password"},
+    "ContainerRegistryReference": {"password"},
+    "LinuxUserConfiguration": {"sshPrivateKey"},
+    "UserAccount": {"password"},
+    "VMExtension": {"protectedSettings"},
+}
+"""Properties by model that the service never gives back, and of which the emulator has no use: checked, not kept."""
+
+RETIRED = {
+    "applicationLicenses",
+    "authenticationTokenSettings",
+    "certificateReferences",
+    "cloudServiceConfiguration",
+    "publicIPs",
+    "resourceTags",
+    "targetNodeCommunicationMode",
+}
+"""Properties that only older api-versions have: refused wherever no model has them, unless they ask for nothing."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _INERT = (None, False, "", [], {})  # asks for nothing
@@ -117,6 +122,10 @@ def _read_object(model: type, body: object, path: str) -> dict[str, Any]:
         if known is None:
             if str(name).startswith("odata."):
                 continue
+            if name in RETIRED:
+                if value in _INERT:
+                    continue
+                raise NotImplementedHere(f"{path}{name}")
             raise InvalidRequestBody(PropertyName=f"{path}{name}", Reason="no such property")
         if value is None or known.read_only:
             continue
@@ -126,6 +135,8 @@ def _read_object(model: type, body: object, path: str) -> dict[str, Any]:
     for name, known in properties.items():
         if known.required and name not in result:
             raise MissingRequiredProperty(PropertyName=path + name)
+    for name in SECRETS.get(model.__name__, ()):
+        result.pop(name, None)
     return result
 
 

@@ -137,6 +137,22 @@ class NodeUserNotFound(NotFound):
     """The specified node user does not exist."""
 
 
+class CertificateNotFound(NotFound):
+    """The specified certificate does not exist."""
+
+
+class CertificateExists(Conflict):
+    """The specified certificate already exists."""
+
+
+class CertificateBeingDeleted(Conflict):
+    """The specified certificate is already in deleting state."""
+
+
+class CertificateStateActive(Conflict):
+    """The specified certificate is in an active state."""
+
+
 class ApplicationNotFound(NotFound):
     """The specified application does not exist."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.batch.models import VirtualMachineConfiguration
 
-from emulator.errors import MissingRequiredProperty, NotImplementedHere, invalid
+from emulator.errors import MissingRequiredProperty, invalid
 
 
 def _image(publisher: str, offer: str, sku: str, agent: str, **more: Any) -> dict[str, Any]:
@@ -48,7 +48,6 @@ def check(configuration: VirtualMachineConfiguration) -> None:
 
     Raises:
         InvalidPropertyValue: for an image that is not supported.
-        NotImplementedHere: for one whose commands cannot be run here.
     """
     wanted = configuration.image_reference
     for name in ("publisher", "offer", "sku"):
@@ -65,7 +64,5 @@ def check(configuration: VirtualMachineConfiguration) -> None:
                     agent,
                     f"the image needs {image['nodeAgentSKUId']!r}",
                 )
-            if image["osType"] == "windows":
-                raise NotImplementedHere("virtualMachineConfiguration.imageReference with a Windows image")
             return
     raise invalid("virtualMachineConfiguration.imageReference", " ".join(named), "is not one of the supported images")

@@ -21,8 +21,10 @@ from azure.batch.models import (
     BatchTaskState,
 )
 
+from emulator.retired import CertificateModel, CertificateState
+
 _T, _J, _N, _P, _A = BatchTaskState, BatchJobState, BatchNodeState, BatchPoolState, AllocationState
-_S = BatchJobScheduleState
+_S, _C = BatchJobScheduleState, CertificateState
 
 TASK_TRANSITIONS = {
     _T.ACTIVE: {_T.PREPARING, _T.RUNNING, _T.COMPLETED},  # COMPLETED: ended before it ever ran
@@ -81,23 +83,30 @@ NODE_TRANSITIONS = {
     _N.PREEMPTED: {_N.STARTING, _N.LEAVING_POOL},  # STARTING: there is spot capacity again
     _N.LEAVING_POOL: set[BatchNodeState](),
 }
+CERTIFICATE_TRANSITIONS = {
+    _C.ACTIVE: {_C.DELETING},
+    _C.DELETING: {_C.DELETE_FAILED},  # a pool refers to it
+    _C.DELETE_FAILED: {_C.DELETING, _C.ACTIVE},  # ACTIVE: its deletion was cancelled
+}
 TRANSITIONS: dict[type, dict] = {
     BatchTask: TASK_TRANSITIONS,
     BatchJob: JOB_TRANSITIONS,
     BatchJobSchedule: JOB_SCHEDULE_TRANSITIONS,
     BatchPool: POOL_TRANSITIONS,
     BatchNode: NODE_TRANSITIONS,
+    CertificateModel: CERTIFICATE_TRANSITIONS,
 }
 
 
-_Resource = BatchTask | BatchJob | BatchJobSchedule | BatchPool | BatchNode
+_Resource = BatchTask | BatchJob | BatchJobSchedule | BatchPool | BatchNode | CertificateModel
 
 
 class IllegalTransition(Exception):
     """A resource was to enter a state that cannot follow its present one: a fault of the emulator."""
 
     def __init__(self, model: _Resource, start: str, finish: Enum) -> None:
-        super().__init__(f"{type(model).__name__} {model.id!r} cannot go from {start} to {finish.value}")
+        name = model.get("id") or model.get("thumbprint")
+        super().__init__(f"{type(model).__name__} {name!r} cannot go from {start} to {finish.value}")
 
 
 def transition(model: _Resource, finish: Enum, now: str) -> None:

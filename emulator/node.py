@@ -154,7 +154,7 @@ class Node:
         """Run the start task until it succeeds or its retries are used up."""
         directory = self.directory / "startup"
         command = Command(
-            start_task.command_line,
+            self.pool.runnable(start_task["commandLine"]),
             directory,
             environment.node_environment(self, directory) | environment.settings(start_task.environment_settings),
             start_task.resource_files or (),
@@ -253,7 +253,7 @@ class Node:
     def _command(self, task: Task) -> Command:
         directory = self.job_directory(task.job) / task.id
         return Command(
-            task.model["commandLine"],
+            self.pool.runnable(task.model["commandLine"]),
             directory,
             environment.job_environment(self, task.job, directory, task.id)
             | environment.settings(task.model.get("environmentSettings")),

@@ -92,8 +92,6 @@ def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
         raise MissingRequiredProperty(PropertyName="virtualMachineConfiguration")
     images.check(configuration)
     configuration.image_reference.setdefault("version", "latest")
-    for extension in configuration.get("extensions") or ():
-        extension.pop("protectedSettings", None)  # the service does not give secrets back
     slots = options.get("taskSlotsPerNode", 1)
     _between(slots, 1, min(4 * size, _MOST_SLOTS), "taskSlotsPerNode")
     for name in ("targetDedicatedNodes", "targetLowPriorityNodes"):
@@ -105,7 +103,23 @@ def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
     if options.start_task is not None:
         body["startTask"] = start_task(options.start_task)
     _scaling(options, body)
+    _accounts(body.get("userAccounts") or ())
+    _mounts(body.get("mountConfiguration") or ())
     return body
+
+
+def _accounts(user_accounts: Iterable[Mapping[str, Any]]) -> None:
+    names: set[str] = set()
+    for place, user in enumerate(user_accounts):
+        if user["name"].lower() in names:
+            raise invalid(f"userAccounts[{place}].name", user["name"], "is there twice")
+        names.add(user["name"].lower())
+
+
+def _mounts(mounts: Iterable[Mapping[str, Any]]) -> None:
+    for place, mount in enumerate(mounts):
+        if len(mount) != 1:
+            raise invalid(f"mountConfiguration[{place}]", len(mount), "must have exactly one kind of file system")
 
 
 def _scaling(options: BatchPoolCreateOptions, body: dict[str, Any]) -> None:

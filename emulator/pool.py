@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from azure.batch.models import AllocationState, BatchPool, BatchPoolState
 
-from emulator import clock, node_states
+from emulator import clock, node_states, windows_shell
 from emulator.capacity import resize_error, room
 from emulator.errors import (
     NodeNotFound,
@@ -104,6 +106,13 @@ class Pool:
         if node is None:
             raise NodeNotFound
         return node
+
+    def runnable(self, line: str) -> str:
+        """A command line as this machine runs it: that of a Windows node is for the stand-in for its shell."""
+        configuration = self.model["virtualMachineConfiguration"]
+        if not configuration["nodeAgentSKUId"].lower().startswith("batch.node.windows"):
+            return line
+        return shlex.join([sys.executable, "-I", "-S", windows_shell.__file__, line])
 
     # Scheduling
 

@@ -53,7 +53,7 @@ class Preparation:
         self, task: BatchJobPreparationTask | BatchJobReleaseTask, directory: Path, limit: timedelta | None
     ) -> Command:
         return Command(
-            task.command_line,
+            self.node.pool.runnable(task["commandLine"]),
             directory,
             environment.job_environment(self.node, self.job, directory, task.id or "")
             | environment.settings(task.environment_settings),

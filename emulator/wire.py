@@ -133,7 +133,7 @@ def _chosen(request: Request, model: type) -> list[str] | None:
     expanded = request.query_params.get("$expand", "").strip()
     if expanded not in ("", "stats"):
         raise InvalidQueryParameterValue(QueryParameterName="$expand", QueryParameterValue=expanded[:100])
-    text = request.query_params.get("$select", "")
+    text = versions.query(request, request.query_params.get("$select", ""))
     return selected(text, model) if text.strip() else None
 
 
@@ -148,7 +148,7 @@ def page(request: Request, listing: Listing[Any], model: type, of: str) -> Respo
                 QueryParameterName="maxresults", QueryParameterValue=size, MaximumAllowed=_LARGEST_PAGE
             )
     after = _number(query["$skiptoken"], "$skiptoken") if query.get("$skiptoken") else 0
-    text = query.get("$filter", "")
+    text = versions.query(request, query.get("$filter", ""))
     wanted = filtered(text, model) if text.strip() else None
     chosen = _chosen(request, model)
     found, following = listing.page(after, size, wanted)

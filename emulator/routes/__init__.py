@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from emulator import versions
 from emulator.errors import InvalidUri
-from emulator.routes import access, account, files, job_schedules, jobs, nodes, pools, tasks
+from emulator.routes import access, account, files, job_schedules, jobs, nodes, older, pools, tasks
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -115,6 +116,35 @@ OPERATIONS = [
     Operation("GET", f"{_SCHEDULE}/jobs", "list_jobs_from_schedule", job_schedules.list_jobs_from_schedule),
 ]
 
+_CERTIFICATE = "/certificates(thumbprintAlgorithm={thumbprintAlgorithm},thumbprint={thumbprint})"
+
+
+class OlderOperation(NamedTuple):
+    """One row of the table of operations that later api-versions dropped."""
+
+    before: str
+    method: str
+    path: str
+    name: str
+    handler: Handler
+
+
+_LISTED_SKUS, _HAD_CERTIFICATES = versions.SUPPORTED_IMAGES, versions.CERTIFICATES_UNTIL
+OLDER_OPERATIONS = [
+    OlderOperation(_LISTED_SKUS, "GET", "/nodeagentskus", "list_node_agent_skus", older.list_node_agent_skus),
+    OlderOperation(_HAD_CERTIFICATES, "POST", "/certificates", "add_certificate", older.add_certificate),
+    OlderOperation(_HAD_CERTIFICATES, "GET", "/certificates", "list_certificates", older.list_certificates),
+    OlderOperation(_HAD_CERTIFICATES, "GET", _CERTIFICATE, "get_certificate", older.get_certificate),
+    OlderOperation(_HAD_CERTIFICATES, "DELETE", _CERTIFICATE, "delete_certificate", older.delete_certificate),
+    OlderOperation(
+        _HAD_CERTIFICATES,
+        "POST",
+        f"{_CERTIFICATE}/canceldelete",
+        "cancel_certificate_deletion",
+        older.cancel_certificate_deletion,
+    ),
+]
+
 
 def routes() -> list[Route]:
     """The table as Starlette's routes; the last one answers what is no operation at all."""
@@ -123,8 +153,19 @@ def routes() -> list[Route]:
         route = Route(path, handler, methods=[method], name=name)
         route.methods = {method}  # Starlette would answer HEAD wherever it answers GET
         made.append(route)
+    for row in OLDER_OPERATIONS:
+        route = Route(row.path, _until(row.before, row.handler), methods=[row.method], name=row.name)
+        route.methods = {row.method}
+        made.append(route)
     every_method = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     return [*made, Route("/{path:path}", _no_such_operation, methods=every_method)]
+
+
+def _until(version: str, handler: Handler) -> Handler:
+    async def serve(request: Request) -> Response:
+        return await (handler if versions.before(request, version) else _no_such_operation)(request)
+
+    return serve
 
 
 async def _no_such_operation(request: Request) -> Response:

@@ -15,7 +15,7 @@ from azure.batch.models._models import BatchJobTerminateOptions  # the SDK keeps
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import job_creation, job_states, options
+from emulator import job_creation, job_states, options, versions
 from emulator.errors import InvalidPropertyValue, JobPreparationTaskNotSpecified
 from emulator.job import Job
 from emulator.wire import account_of, answer, body, check_conditions, created, done, element, page, touched
@@ -144,12 +144,14 @@ async def terminate_job(request: Request) -> Response:
 
 
 async def get_job_task_counts(request: Request) -> Response:
-    """How many tasks, and task slots, are in which state; older clients want the first ones flat."""
+    """How many tasks, and task slots, are in which state; older clients know only the tasks."""
     job = job_of(request)
     shown, shown_slots = job.shown_counts()
     counts = {name: shown[name] for name in _COUNTED}
-    slots = {name: shown_slots[name] for name in _COUNTED}
-    return answer({**counts, "taskCounts": counts, "taskSlotCounts": slots})
+    if versions.before(request, versions.SLOTS):
+        validated = {"validationStatus": "validated"} if versions.before(request, versions.EXACT_COUNTS) else {}
+        return answer({**counts, **validated})
+    return answer({"taskCounts": counts, "taskSlotCounts": {name: shown_slots[name] for name in _COUNTED}})
 
 
 async def list_job_preparation_and_release_task_status(request: Request) -> Response:

@@ -17,10 +17,12 @@ from azure.batch.models import (
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import options
+from emulator import account_certificate, options, versions
+from emulator.body import read
 from emulator.errors import MissingRequiredProperty, OperationNotValidOnPool, PoolBeingDeleted, invalid
 from emulator.pool import Pool, create
-from emulator.wire import account_of, body, check_conditions, created, done, element, page, tags, touched
+from emulator.retired import CertificateReferences
+from emulator.wire import account_of, body, check_conditions, created, done, element, json_body, page, tags, touched
 
 _MOST_REMOVED = 100
 
@@ -33,8 +35,14 @@ def pool_of(request: Request) -> Pool:
 async def create_pool(request: Request) -> Response:
     """Create a pool and start allocating its nodes."""
     account = account_of(request)
-    given = await body(request, BatchPoolCreateOptions)
-    return created(create(account, options.pool(given)).model)
+    parsed = await json_body(request)
+    references: dict[str, Any] = {}
+    if versions.before(request, versions.CERTIFICATES_UNTIL) and isinstance(parsed, dict):
+        given = parsed.pop("certificateReferences", None)
+        references = dict(read(CertificateReferences, {"certificateReferences": given}).items())
+    account_certificate.check_references(account, references.get("certificateReferences"))
+    checked = options.pool(read(BatchPoolCreateOptions, parsed))
+    return created(create(account, checked | references).model)
 
 
 async def list_pools(request: Request) -> Response:

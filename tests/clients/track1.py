@@ -17,6 +17,13 @@ except TypeError:  # before version 5
 # Version 1 has one kind of nodes only.
 names = models.PoolAddParameter(id="", vm_size="").__dict__
 nodes = "target_dedicated_nodes" if "target_dedicated_nodes" in names else "target_dedicated"
+if hasattr(client.account, "list_supported_images"):
+    agents = [image.node_agent_sku_id for image in client.account.list_supported_images()]
+else:
+    agents = [agent.id for agent in client.account.list_node_agent_skus()]
+assert "batch.node.ubuntu 24.04" in agents, agents
+assert list(client.certificate.list()) == []
+slots = "task_slots_per_node" if "task_slots_per_node" in names else "max_tasks_per_node"
 client.pool.add(
     models.PoolAddParameter(
         id="pool",
@@ -27,16 +34,25 @@ client.pool.add(
             ),
             node_agent_sku_id="batch.node.ubuntu 24.04",
         ),
-        **{nodes: 1},
+        **{nodes: 1, slots: 2},
     )
 )
+pool = client.pool.get("pool")
+assert (getattr(pool, nodes), getattr(pool, slots)) == (1, 2), pool
 client.job.add(models.JobAddParameter(id="job", pool_info=models.PoolInformation(pool_id="pool")))
 tasks = [
     models.TaskAddParameter(id="task%d" % number, command_line="/bin/bash -c 'echo said by %d'" % number)
     for number in range(3)
 ]
+# Before version 2 a task was elevated; since, it has a user.
+if "run_elevated" in models.TaskAddParameter(id="", command_line="").__dict__:
+    tasks.append(models.TaskAddParameter(id="absent", command_line="/no/such/program", run_elevated=True))
+else:
+    admin = models.AutoUserSpecification(elevation_level="admin")
+    user = models.UserIdentity(auto_user=admin)
+    tasks.append(models.TaskAddParameter(id="absent", command_line="/no/such/program", user_identity=user))
 added = client.task.add_collection("job", tasks)
-assert [str(getattr(each.status, "value", each.status)).lower() for each in added.value] == ["success"] * 3, added.value
+assert [str(getattr(each.status, "value", each.status)).lower() for each in added.value] == ["success"] * 4, added.value
 deadline = time.time() + 120
 while any(task.state != models.TaskState.completed for task in client.task.list("job")):
     assert time.time() < deadline, "the tasks do not complete"
@@ -47,6 +63,19 @@ for number in range(3):
     for data in client.file.get_from_task("job", "task%d" % number, "stdout.txt"):
         stream.write(data)
     assert stream.getvalue().decode() == "said by %d\n" % number
+absent = client.task.get("job", "absent")
+if hasattr(absent, "run_elevated"):
+    assert absent.run_elevated is True
+else:
+    assert absent.user_identity.auto_user.elevation_level == models.ElevationLevel.admin
+execution = absent.execution_info
+# Before version 3 a failure was a scheduling error.
+failure = execution.failure_info if hasattr(execution, "failure_info") else execution.scheduling_error
+assert failure.code == "CommandProgramNotFound", failure
+if hasattr(client.job, "get_task_counts"):
+    counts = client.job.get_task_counts("job")
+    counts = getattr(counts, "task_counts", counts)  # with those of slots, since version 10
+    assert (counts.completed, counts.succeeded, counts.failed) == (4, 3, 1), counts
 client.job.delete("job")
 client.pool.delete("pool")
 while any(True for _ in client.pool.list()):

@@ -14,7 +14,6 @@ from azure.batch.models import (
     VMExtension,
 )
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.core.rest import HttpRequest
 
 from tests.emulator.conftest import UBUNTU, Account
 
@@ -108,23 +107,3 @@ def test_statistics_may_be_asked_for(account: Account) -> None:
     assert account.client.get_job("job", expand=["stats"]).job_statistics is None
     with pytest.raises(HttpResponseError, match=r"\(InvalidQueryParameterValue\)"):
         account.client.get_job("job", expand=["everything"])
-
-
-def test_older_clients_find_their_own_names(account: Account) -> None:
-    body = {
-        "id": "pool",
-        "vmSize": "STANDARD_D2S_V3",
-        "virtualMachineConfiguration": UBUNTU,
-        "targetDedicated": "0",
-        "maxTasksPerNode": 2,
-        "startTask": {"commandLine": "x", "resourceFiles": [{"blobSource": "https://x.invalid/b", "filePath": "b"}]},
-    }
-    parameters = {"api-version": "2016-07-01.3.1"}
-    account.client.send_request(HttpRequest("POST", "/pools", params=parameters, json=body)).raise_for_status()
-    shown = account.client.send_request(HttpRequest("GET", "/pools/pool", params=parameters)).json()
-    (listed,) = account.client.send_request(HttpRequest("GET", "/pools", params=parameters)).json()["value"]
-    for found in (shown, listed):
-        assert (found["targetDedicated"], found["currentDedicated"], found["maxTasksPerNode"]) == (0, 0, 2)
-        assert found["startTask"]["resourceFiles"][0]["blobSource"] == "https://x.invalid/b"
-        assert not {"targetDedicatedNodes", "taskSlotsPerNode"} & found.keys()
-    assert account.client.get_pool("pool").task_slots_per_node == 2

@@ -14,7 +14,7 @@ from azure.core.rest import HttpRequest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.routes import OPERATIONS
+from emulator.routes import OLDER_OPERATIONS, OPERATIONS
 from tests.emulator.conftest import Account, Emulator
 from tests.emulator.test_malformed import BODIES, NAMES, WHOLE, _fine, _status
 
@@ -24,7 +24,9 @@ CONTROL = [
     ("GET", "/_emulator/window/{account}/jobs/{jobId}/tasks", "window_tasks"),
     ("GET", "/_emulator/window/{account}/jobs/{jobId}/tasks/{taskId}/{stream}", "window_stream"),
 ]
-ROUTES = [*((row.method, row.path, row.name) for row in OPERATIONS), *CONTROL]
+ROUTES = [*((row.method, row.path, row.name) for row in (*OPERATIONS, *OLDER_OPERATIONS)), *CONTROL]
+OLDER = {row.name for row in OLDER_OPERATIONS} | {"create_pool", "create_task", "list_tasks"}
+VERSIONS = ["2025-06-01", "2016-07-01.3.1", "2018-03-01.6.1", "2024-02-01.19.0"]
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 
 WORDS = st.sampled_from(["..", "%2e%2e", "a/b", "", " ", "\0", "\n", "é", "\U0001f600", "A" * 3000, "$", "'", "pool;x"])
@@ -100,7 +102,8 @@ def test_a_route_answers_anything(account: Account, method: str, path: str, name
             for part in parts
         }
         filled = re.sub(r"\{(\w+)(?::path)?\}", lambda found: quote(values[found[1]], safe=""), path)
-        query = {"api-version": "2025-06-01", **data.draw(QUERIES)}
+        version = data.draw(st.sampled_from(VERSIONS) if name in OLDER else st.just(VERSIONS[0]))
+        query = {"api-version": version, **data.draw(QUERIES)}
         body = data.draw(_bodies(path)) if method in ("POST", "PUT", "PATCH") else None
         request = HttpRequest(method, filled, params=query, headers=data.draw(HEADERS), content=body)
         if body is not None:

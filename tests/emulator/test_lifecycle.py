@@ -34,6 +34,7 @@ def _drawn(name: str) -> set[tuple[str, str]]:
         ("pool", lifecycle.POOL_TRANSITIONS),
         ("allocation of a pool", lifecycle.ALLOCATION_TRANSITIONS),
         ("node", lifecycle.NODE_TRANSITIONS),
+        ("certificate", lifecycle.CERTIFICATE_TRANSITIONS),
     ],
 )
 def test_the_pictures_are_the_tables(name: str, table: Mapping[Any, set[Any]]) -> None:

@@ -273,7 +273,9 @@ def test_replacing_properties_removes_a_start_task_that_is_not_given(account: Ac
             "InvalidPropertyValue",
         ),
         ({"startTask": {"waitForSuccess": True}}, "MissingRequiredProperty"),
-        ({"mountConfiguration": [{}]}, "NotImplemented"),
+        ({"mountConfiguration": [{}]}, "InvalidPropertyValue"),
+        ({"userAccounts": [{"name": "a", "password": "x"}, {"name": "A", "password": "y"}]}, "InvalidPropertyValue"),
+        ({"userAccounts": [{"name": "a"}]}, "MissingRequiredProperty"),
         ({"startTask": {"commandLine": "x", "containerSettings": {"imageName": "x"}}}, "NotImplemented"),
     ],
 )

@@ -1,0 +1,66 @@
+"""What later api-versions dropped, as models in the manner of the SDK's, so that bodies are read and listed alike."""
+
+# Annotations are evaluated here: their types are read beside those of the SDK's own models.
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from azure.batch._utils.model_base import Model, rest_field
+from azure.batch.models import BatchVmImageReference
+
+
+class NodeAgentSku(Model):
+    """A node agent, and the images it was tried with; `/supportedimages` turned this round."""
+
+    id: str = rest_field()
+    verified_image_references: list[BatchVmImageReference] = rest_field(name="verifiedImageReferences")
+    os_type: str = rest_field(name="osType")
+
+
+class CertificateAddOptions(Model):
+    """A certificate as it is added: a PFX file, with its password, or a CER file, in base 64."""
+
+    thumbprint: str = rest_field()
+    thumbprint_algorithm: str = rest_field(name="thumbprintAlgorithm")
+    data: str = rest_field()
+    certificate_format: str | None = rest_field(name="certificateFormat")
+    password: str | None = rest_field()
+
+
+class CertificateModel(Model):
+    """A certificate as it is answered."""
+
+    thumbprint: str = rest_field()
+    thumbprint_algorithm: str = rest_field(name="thumbprintAlgorithm")
+    url: str = rest_field()
+    state: str = rest_field()
+    state_transition_time: datetime = rest_field(name="stateTransitionTime", format="rfc3339")
+    previous_state: str | None = rest_field(name="previousState")
+    previous_state_transition_time: datetime | None = rest_field(name="previousStateTransitionTime", format="rfc3339")
+    public_data: str = rest_field(name="publicData")
+    delete_certificate_error: dict[str, Any] | None = rest_field(name="deleteCertificateError")
+
+
+class CertificateReference(Model):
+    """A certificate that a pool's nodes are to have."""
+
+    thumbprint: str = rest_field()
+    thumbprint_algorithm: str = rest_field(name="thumbprintAlgorithm")
+    store_location: str | None = rest_field(name="storeLocation")
+    store_name: str | None = rest_field(name="storeName")
+    visibility: list[str] | None = rest_field()
+
+
+class CertificateReferences(Model):
+    """What a pool may be given beside its other options. (A subclass of the SDK's model would spoil that one: the
+    fields of the two would be the same objects, and look for nested models in this module.)"""
+
+    certificate_references: list[CertificateReference] | None = rest_field(name="certificateReferences")
+
+
+class CertificateState(StrEnum):
+    """The states of a certificate."""
+
+    ACTIVE = "active"
+    DELETING = "deleting"
+    DELETE_FAILED = "deletefailed"

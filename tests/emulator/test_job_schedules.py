@@ -306,3 +306,40 @@ def test_no_statistics_are_kept(account: Account) -> None:
     for path in ("/lifetimejobstats", "/lifetimepoolstats"):
         with pytest.raises(HttpResponseError, match=r"\(InvalidUri\)"):
             account.client.send_request(HttpRequest("GET", f"{path}?api-version=2022-10-01.16.0"))
+
+
+def test_each_write_holds_to_an_old_etag(account: Account) -> None:
+    _schedule(account)
+    stale = {"etag": account.client.get_job_schedule("nightly").etag, "match_condition": MatchConditions.IfNotModified}
+    account.client.update_job_schedule("nightly", BatchJobScheduleUpdateOptions({"metadata": []}))
+    now = account.client.get_job_schedule("nightly")
+    replacement = BatchJobSchedule({"jobSpecification": SPECIFICATION})
+    for write, given in (
+        (account.client.update_job_schedule, (BatchJobScheduleUpdateOptions({"metadata": []}),)),
+        (account.client.replace_job_schedule, (replacement,)),
+        (account.client.disable_job_schedule, ()),
+        (account.client.enable_job_schedule, ()),
+        (account.client.begin_terminate_job_schedule, ()),
+    ):
+        with pytest.raises(ResourceModifiedError, match=r"\(ConditionNotMet\)"):
+            write("nightly", *given, **stale)
+    after = account.client.get_job_schedule("nightly")
+    assert (after.etag, after.state) == (now.etag, "active")
+
+
+def test_a_kept_auto_pool_stays_when_its_schedule_is_deleted(account: Account) -> None:
+    pool = {"vmSize": "STANDARD_D2S_V3", "virtualMachineConfiguration": UBUNTU}
+    for keep in (True, False):
+        specification = {"poolLifetimeOption": "jobschedule", "keepAlive": keep, "pool": pool}
+        _schedule(account, {"poolInfo": {"autoPoolSpecification": specification}}, recurrenceInterval="PT1H")
+        account.client.begin_delete_job_schedule("nightly", polling_interval=0).result()
+        assert _is_gone(account)
+    until(lambda: len(list(account.client.list_pools())) == 1, "the pool that is not to be kept is gone")
+
+
+def test_its_jobs_are_filtered_and_trimmed(account: Account) -> None:
+    _schedule(account, recurrenceInterval="PT1H")
+    _terminate(account, "nightly:job-1")
+    _clock(account, 1.1)
+    found = account.client.list_jobs_from_schedule("NIGHTLY", filter="state eq 'completed'", select=["id"])
+    assert [(job.id, job.url) for job in found] == [("nightly:job-1", None)]

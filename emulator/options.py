@@ -88,6 +88,8 @@ def pool(options: BatchPoolCreateOptions, cloud_service: dict[str, Any] | None =
     """What a new pool is made of, besides what changes over its life; older ones may be made by Cloud Services."""
     check_id(options["id"])
     body = dict(options.items())
+    if cloud_service is None and options["vmSize"].lower() in _CLOUD_SERVICE_CORES:
+        raise invalid("vmSize", options["vmSize"], "is a size of Cloud Services; name one such as STANDARD_D2S_V3")
     size = cores(options["vmSize"])
     body["vmSize"] = options["vmSize"].lower()
     configuration = options.virtual_machine_configuration

@@ -40,7 +40,8 @@ class Clock:
 
 def written(moment: datetime) -> str:
     """A moment as bodies carry it: UTC, microseconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: its %Y leaves out the leading zeros of a year, and what it wrote then is no date.
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def http_date(moment: datetime) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import isodate
@@ -134,7 +134,7 @@ class JobSchedule:
         self.writable()
         self._enter(_S.TERMINATING)
         if self._busy and self._recent and self._recent.state != "terminating":
-            job_states.terminate(self._recent, "UserTerminate")
+            job_states.terminate(self._recent, "TerminateJobSchedule")
         self.look()
 
     def delete(self) -> None:
@@ -193,18 +193,18 @@ class JobSchedule:
 
         One that could not be made before the next is due is not carried over.
         """
-        ends = [due + length for length in (self._duration("startWindow"), self._interval) if length is not None]
+        ends = [_after(due, length) for length in (self._duration("startWindow"), self._interval) if length is not None]
         return min(ends, default=None)
 
     def _following(self, due: datetime) -> datetime | None:
         if self._interval is None:
             return None
         missed = (self.account.clock.now() - due) // self._interval
-        return due + self._interval * max(1, missed)
+        return _after(due, self._interval * max(1, missed))
 
     def _wake_at(self, moment: datetime | None) -> None:
         last = self._moment("doNotRunAfter")  # it may be over then
-        moments = [each for each in (moment, last and last + timedelta(microseconds=1)) if each is not None]
+        moments = [each for each in (moment, last and _after(last, timedelta(microseconds=1))) if each is not None]
         now = self.account.clock.now()
         if ahead := [each - now for each in moments if each > now]:
             length = min(*ahead, _LONGEST_TIMER)
@@ -267,3 +267,11 @@ class JobSchedule:
         pool = self.account.pools.get(self.auto_pool_id)
         if pool is not None and not specification.get("keepAlive") and pool.state != "deleting":
             pool.delete()
+
+
+def _after(moment: datetime, length: timedelta) -> datetime:
+    """The moment so much later, or the last one that there is: clients send durations of thousands of years."""
+    try:
+        return moment + length
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

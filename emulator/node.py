@@ -43,7 +43,7 @@ class Node:
         self.serial = serial
         node_id = f"tvmps_{secrets.token_hex(32)}_{'d' if dedicated else 'p'}"
         now = self.account.clock.stamp()
-        image = pool.model["virtualMachineConfiguration"]["imageReference"]
+        configuration = pool.model.get("virtualMachineConfiguration")  # Cloud Services have no image
         self.model = BatchNode(
             {
                 "id": node_id,
@@ -58,9 +58,11 @@ class Node:
                 "runningTasksCount": 0,
                 "runningTaskSlotsCount": 0,
                 "isDedicated": dedicated,
-                "virtualMachineInfo": {"imageReference": {**image, "exactVersion": "1.0.0"}},
             }
         )
+        if configuration is not None:
+            image = {**configuration["imageReference"], "exactVersion": "1.0.0"}
+            self.model["virtualMachineInfo"] = {"imageReference": image}
         transition(self.model, _S.CREATING, now)
         self.directory = self.account.directory / pool.id / node_id
         self.slots: int = pool.model["taskSlotsPerNode"]

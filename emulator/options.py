@@ -39,6 +39,7 @@ from emulator.preparation import LONGEST_RELEASE, PREPARATION_ID, RELEASE_ID
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VM_SIZE = re.compile(r"(?:standard|basic)_[a-z]+(\d+)[a-z0-9_-]*", re.IGNORECASE)
+_CLOUD_SERVICE_CORES = {"small": 1, "medium": 2, "large": 4, "extralarge": 8}
 _LONGEST_PREFIX = 20  # characters; the rest of a pool's id is a GUID
 _MOST_SLOTS = 256
 _SHORTEST_RECURRENCE = timedelta(minutes=1)
@@ -57,6 +58,8 @@ def cores(vm_size: str) -> int:
     Raises:
         InvalidPropertyValue: when it is not the name of a size.
     """
+    if vm_size.lower() in _CLOUD_SERVICE_CORES:
+        return _CLOUD_SERVICE_CORES[vm_size.lower()]
     found = _VM_SIZE.fullmatch(vm_size)
     if not found:
         raise invalid("vmSize", vm_size, "is not the name of a VM size, such as STANDARD_D2S_V3")
@@ -81,17 +84,24 @@ def _with_defaults(given: Mapping[str, Any] | None, **defaults: object) -> dict[
     return {**defaults, **(given or {})}
 
 
-def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
-    """What a new pool is made of, besides what changes over its life."""
+def pool(options: BatchPoolCreateOptions, cloud_service: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a new pool is made of, besides what changes over its life; older ones may be made by Cloud Services."""
     check_id(options["id"])
     body = dict(options.items())
+    if cloud_service is None and options["vmSize"].lower() in _CLOUD_SERVICE_CORES:
+        raise invalid("vmSize", options["vmSize"], "is a size of Cloud Services; name one such as STANDARD_D2S_V3")
     size = cores(options["vmSize"])
     body["vmSize"] = options["vmSize"].lower()
     configuration = options.virtual_machine_configuration
-    if configuration is None:
+    if cloud_service is not None:
+        _cloud_service(cloud_service)
+        if configuration is not None:
+            raise invalid("cloudServiceConfiguration", "", "excludes virtualMachineConfiguration")
+    elif configuration is None:
         raise MissingRequiredProperty(PropertyName="virtualMachineConfiguration")
-    images.check(configuration)
-    configuration.image_reference.setdefault("version", "latest")
+    else:
+        images.check(configuration)
+        configuration.image_reference.setdefault("version", "latest")
     slots = options.get("taskSlotsPerNode", 1)
     _between(slots, 1, min(4 * size, _MOST_SLOTS), "taskSlotsPerNode")
     for name in ("targetDedicatedNodes", "targetLowPriorityNodes"):
@@ -106,6 +116,12 @@ def pool(options: BatchPoolCreateOptions) -> dict[str, Any]:
     _accounts(body.get("userAccounts") or ())
     _mounts(body.get("mountConfiguration") or ())
     return body
+
+
+def _cloud_service(configuration: dict[str, Any]) -> None:
+    if configuration["osFamily"] not in ("2", "3", "4", "5", "6"):
+        raise invalid("cloudServiceConfiguration.osFamily", configuration["osFamily"], "must be from 2 to 6")
+    configuration.setdefault("osVersion", "*")
 
 
 def _accounts(user_accounts: Iterable[Mapping[str, Any]]) -> None:

@@ -109,8 +109,8 @@ class Pool:
 
     def runnable(self, line: str) -> str:
         """A command line as this machine runs it: that of a Windows node is for the stand-in for its shell."""
-        configuration = self.model["virtualMachineConfiguration"]
-        if not configuration["nodeAgentSKUId"].lower().startswith("batch.node.windows"):
+        configuration = self.model.get("virtualMachineConfiguration")  # Cloud Services have Windows only
+        if configuration and not configuration["nodeAgentSKUId"].lower().startswith("batch.node.windows"):
             return line
         return shlex.join([sys.executable, "-I", "-S", windows_shell.__file__, line])
 

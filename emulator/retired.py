@@ -51,10 +51,18 @@ class CertificateReference(Model):
     visibility: list[str] | None = rest_field()
 
 
-class CertificateReferences(Model):
+class CloudServiceConfiguration(Model):
+    """The guest operating system of a Cloud Services pool: a Windows Server."""
+
+    os_family: str = rest_field(name="osFamily")
+    os_version: str | None = rest_field(name="osVersion")
+
+
+class OlderPoolOptions(Model):
     """What a pool may be given beside its other options. (A subclass of the SDK's model would spoil that one: the
     fields of the two would be the same objects, and look for nested models in this module.)"""
 
+    cloud_service_configuration: CloudServiceConfiguration | None = rest_field(name="cloudServiceConfiguration")
     certificate_references: list[CertificateReference] | None = rest_field(name="certificateReferences")
 
 

@@ -19,6 +19,7 @@ RENAMED = (
     ("2017-05-01", "resizeError", "resizeErrors"),
     ("2017-05-01", "schedulingError", "preProcessingError"),
     ("2018-12-01", "blobSource", "httpUrl"),
+    ("2018-12-01", "targetOSVersion", "osVersion"),
     ("2020-09-01", "maxTasksPerNode", "taskSlotsPerNode"),
 )
 ADDED = (

@@ -87,7 +87,7 @@ async def upload_node_logs(request: Request) -> Response:
 
 def _extensions(node: Node) -> list[BatchNodeVMExtension]:
     """The pool's extensions; they are not run, so they have no state."""
-    configuration = node.pool.model["virtualMachineConfiguration"]
+    configuration = node.pool.model.get("virtualMachineConfiguration") or {}
     return [BatchNodeVMExtension({"vmExtension": extension}) for extension in configuration.get("extensions") or ()]
 
 

@@ -21,7 +21,7 @@ from emulator import account_certificate, options, versions
 from emulator.body import read
 from emulator.errors import MissingRequiredProperty, OperationNotValidOnPool, PoolBeingDeleted, invalid
 from emulator.pool import Pool, create
-from emulator.retired import CertificateReferences
+from emulator.retired import OlderPoolOptions
 from emulator.wire import account_of, body, check_conditions, created, done, element, json_body, page, tags, touched
 
 _MOST_REMOVED = 100
@@ -36,13 +36,13 @@ async def create_pool(request: Request) -> Response:
     """Create a pool and start allocating its nodes."""
     account = account_of(request)
     parsed = await json_body(request)
-    references: dict[str, Any] = {}
+    older: dict[str, Any] = {}
     if versions.before(request, versions.CERTIFICATES_UNTIL) and isinstance(parsed, dict):
-        given = parsed.pop("certificateReferences", None)
-        references = dict(read(CertificateReferences, {"certificateReferences": given}).items())
-    account_certificate.check_references(account, references.get("certificateReferences"))
-    checked = options.pool(read(BatchPoolCreateOptions, parsed))
-    return created(create(account, checked | references).model)
+        named = {name: parsed.pop(name, None) for name in ("certificateReferences", "cloudServiceConfiguration")}
+        older = dict(read(OlderPoolOptions, named).items())
+    account_certificate.check_references(account, older.get("certificateReferences"))
+    checked = options.pool(read(BatchPoolCreateOptions, parsed), older.get("cloudServiceConfiguration"))
+    return created(create(account, {**checked, **older}).model)
 
 
 async def list_pools(request: Request) -> Response:

@@ -10,6 +10,7 @@ from azure.batch.models import BatchJobSchedule, BatchJobScheduleUpdateOptions
 from azure.batch.models._models import BatchJobTerminateOptions
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+from azure.core.rest import HttpRequest
 
 from tests.emulator.conftest import UBUNTU, Account, until
 
@@ -142,7 +143,7 @@ def test_terminating_it_ends_its_job(account: Account) -> None:
     account.client.begin_terminate_job_schedule("nightly", polling_interval=0).result()
     assert account.client.get_job_schedule("nightly").state == "completed"
     job = account.client.get_job("nightly:job-1")
-    assert (job.state, job.execution_info.termination_reason) == ("completed", "UserTerminate")
+    assert (job.state, job.execution_info.termination_reason) == ("completed", "TerminateJobSchedule")
     _clock(account, 5)
     assert _jobs(account) == ["nightly:job-1"]
 
@@ -275,3 +276,73 @@ def test_a_schedule_that_makes_no_sense_is_refused(
     assert refused.value.status_code == 400
     assert cause in str(refused.value.error)
     assert _is_gone(account)
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        {"recurrenceInterval": "P10675199DT2H48M5.4775807S"},  # how Azure writes that there is no limit
+        {"startWindow": "P9000Y"},
+        {"doNotRunAfter": "9999-12-31T23:59:59.9999999Z"},
+        {"doNotRunUntil": "0001-01-01T00:00:00Z", "recurrenceInterval": "PT1M"},
+    ],
+)
+def test_the_ends_of_the_calendar_are_no_limits(account: Account, timing: dict[str, str]) -> None:
+    _schedule(account, **timing)
+    assert _jobs(account) == ["nightly:job-1"]
+    _clock(account, 1.1)
+    account.client.begin_terminate_job_schedule("nightly", polling_interval=0).result()
+    assert account.client.get_job_schedule("nightly").state == "completed"
+
+
+def test_one_whose_time_is_over_completes_without_a_job(account: Account) -> None:
+    _schedule(account, recurrenceInterval="PT1H", doNotRunAfter=_in(-1))
+    schedule = account.client.get_job_schedule("nightly")
+    assert (schedule.state, schedule.execution_info.recent_job, _jobs(account)) == ("completed", None, [])
+
+
+def test_no_statistics_are_kept(account: Account) -> None:
+    _schedule(account)
+    assert account.client.get_job_schedule("nightly", expand=["stats"]).job_schedule_statistics is None
+    (listed,) = account.client.list_job_schedules(expand=["stats"])
+    assert listed.job_schedule_statistics is None
+    for path in ("/lifetimejobstats", "/lifetimepoolstats"):
+        with pytest.raises(HttpResponseError, match=r"\(InvalidUri\)"):
+            account.client.send_request(HttpRequest("GET", f"{path}?api-version=2022-10-01.16.0"))
+
+
+def test_each_write_holds_to_an_old_etag(account: Account) -> None:
+    _schedule(account)
+    stale = {"etag": account.client.get_job_schedule("nightly").etag, "match_condition": MatchConditions.IfNotModified}
+    account.client.update_job_schedule("nightly", BatchJobScheduleUpdateOptions({"metadata": []}))
+    now = account.client.get_job_schedule("nightly")
+    replacement = BatchJobSchedule({"jobSpecification": SPECIFICATION})
+    for write, given in (
+        (account.client.update_job_schedule, (BatchJobScheduleUpdateOptions({"metadata": []}),)),
+        (account.client.replace_job_schedule, (replacement,)),
+        (account.client.disable_job_schedule, ()),
+        (account.client.enable_job_schedule, ()),
+        (account.client.begin_terminate_job_schedule, ()),
+    ):
+        with pytest.raises(ResourceModifiedError, match=r"\(ConditionNotMet\)"):
+            write("nightly", *given, **stale)
+    after = account.client.get_job_schedule("nightly")
+    assert (after.etag, after.state) == (now.etag, "active")
+
+
+def test_a_kept_auto_pool_stays_when_its_schedule_is_deleted(account: Account) -> None:
+    pool = {"vmSize": "STANDARD_D2S_V3", "virtualMachineConfiguration": UBUNTU}
+    for keep in (True, False):
+        specification = {"poolLifetimeOption": "jobschedule", "keepAlive": keep, "pool": pool}
+        _schedule(account, {"poolInfo": {"autoPoolSpecification": specification}}, recurrenceInterval="PT1H")
+        account.client.begin_delete_job_schedule("nightly", polling_interval=0).result()
+        assert _is_gone(account)
+    until(lambda: len(list(account.client.list_pools())) == 1, "the pool that is not to be kept is gone")
+
+
+def test_its_jobs_are_filtered_and_trimmed(account: Account) -> None:
+    _schedule(account, recurrenceInterval="PT1H")
+    _terminate(account, "nightly:job-1")
+    _clock(account, 1.1)
+    found = account.client.list_jobs_from_schedule("NIGHTLY", filter="state eq 'completed'", select=["id"])
+    assert [(job.id, job.url) for job in found] == [("nightly:job-1", None)]

@@ -163,7 +163,6 @@ def test_node_agents_listed_their_images(account: Account) -> None:
 @pytest.mark.parametrize(
     ("body", "path"),
     [
-        (new_pool(cloudServiceConfiguration={"osFamily": "4"}), "/pools"),
         (new_pool(applicationLicenses=["maya"]), "/pools"),
         (new_pool(targetNodeCommunicationMode="simplified"), "/pools"),
         (new_pool(resourceTags={"a": "b"}), "/pools"),
@@ -273,3 +272,25 @@ def test_a_certificate_is_what_its_thumbprint_says(account: Account) -> None:
 
 def test_newer_versions_have_no_certificates(account: Account) -> None:
     assert refusal(account, "GET", "/certificates", version="2024-07-01.20.0") == (400, "InvalidUri")
+
+
+def test_a_cloud_services_pool_has_windows_nodes(account: Account) -> None:
+    body = {"id": "pool", "vmSize": "small", "cloudServiceConfiguration": {"osFamily": "4"}, "targetDedicated": 1}
+    ask(account, FIRST, "POST", "/pools", body)
+    old = ask(account, FIRST, "GET", "/pools/pool")
+    assert old["cloudServiceConfiguration"] == {"osFamily": "4", "targetOSVersion": "*"}
+    assert ask(account, TRACK1, "GET", "/pools/pool")["cloudServiceConfiguration"]["osVersion"] == "*"
+    account.nodes_become("idle", number=1)
+    account.job()
+    account.task("task", "cmd /c echo %AZ_BATCH_POOL_ID%& exit /b 3")
+    assert account.completed("task").execution_info.exit_code == 3
+    assert account.text("task") == "pool\r\n"
+    (node,) = account.client.list_nodes("pool")
+    assert list(account.client.list_node_extensions("pool", node.id)) == []
+
+
+@pytest.mark.parametrize("wrong", [{"vmSize": "tiny"}, {"cloudServiceConfiguration": {"osFamily": "9"}}, UBUNTU])
+def test_a_cloud_services_pool_that_makes_no_sense_is_refused(account: Account, wrong: dict[str, Any]) -> None:
+    more = {"virtualMachineConfiguration": UBUNTU} if wrong is UBUNTU else wrong
+    body = {"id": "pool", "vmSize": "small", "cloudServiceConfiguration": {"osFamily": "4"}, **more}
+    assert refusal(account, "POST", "/pools", body) == (400, "InvalidPropertyValue")

@@ -38,10 +38,11 @@ blocks: $(ready)  ## register the type of the credentials block with the Prefect
 
 # Each worker has an emulator, an Azurite and a Prefect server of its own, and takes whole files, the longest first.
 test: setup  ## run all tests, against the emulator and Azurite
-	$(python) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(or $(TESTS),--ignore=tests/ui --ignore=tests/clients)
+	$(python) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(or $(TESTS),--ignore=tests/ui --ignore=tests/clients --ignore=tests/end_to_end/test_killed_server.py)
 
 kill: setup  ## kill a run at each of the named points (tests/kill_points.py): nothing is left, and it can be run again
-	TOPN_KILL=all $(python) -m pytest -q tests/end_to_end/test_killed.py tests/end_to_end/test_resumed.py
+	TOPN_KILL=all $(python) -m pytest -q tests/end_to_end/test_killed.py tests/end_to_end/test_resumed.py \
+	  tests/end_to_end/test_killed_server.py
 
 chaos: setup  ## RUNS=10 runs while everything goes wrong that can; SEED=1 decides what
 	@$(python) -m benchmarks.chaos --runs $(or $(RUNS),10) --seed $(or $(SEED),1)

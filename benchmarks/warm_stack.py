@@ -53,6 +53,7 @@ class WarmStack:
     folder: Path
     emulator: Service
     azurite: Service
+    server: Service
     prefect_api: str
     environment: Mapping[str, str] = field(repr=False)
 
@@ -167,7 +168,7 @@ def warm_stack(folder: Path, *emulator_options: str) -> Iterator[WarmStack]:
             "PREFECT_HOME": str(folder / "client"),
         }
         server.wait_until(server.answers(f"{api}/health"))
-        yield WarmStack(folder, emulator, azurite, api, environment)
+        yield WarmStack(folder, emulator, azurite, server, api, environment)
 
 
 def _free_port() -> int:

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.batch.models import BatchPoolCreateOptions, BatchVmImageReference, VirtualMachineConfiguration
@@ -93,17 +94,18 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-async def create_named_pool(clients: Clients) -> None:
-    """Make a pool of one node, `mine`, as a user might have made it."""
+async def create_pool(clients: Clients, id: str, **options: Any) -> None:
+    """Make a small pool of Linux nodes; without more options, of one node, as a user might have made it."""
+    scaled = "auto_scale_formula" in options
+    defaults = {"enable_auto_scale": True} if scaled else {"target_dedicated_nodes": 1}
     await clients.batch.create_pool(
         BatchPoolCreateOptions(
-            id="mine",
-            vm_size="standard_d2s_v3",
-            target_dedicated_nodes=1,
+            id=id,
             virtual_machine_configuration=VirtualMachineConfiguration(
                 image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
                 node_agent_sku_id="batch.node.ubuntu 24.04",
             ),
+            **{"vm_size": "standard_d2s_v3", **defaults, **options},
         )
     )
 

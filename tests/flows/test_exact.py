@@ -18,7 +18,7 @@ from tasks import reduction
 from tasks.clients import Clients
 from tasks.errors import RunFailed
 from tasks.results import Results
-from tests.conftest import create_named_pool, naive_top, until
+from tests.conftest import create_pool, naive_top, until
 
 FILES = 200
 
@@ -80,7 +80,7 @@ async def test_many_tables_are_merged_in_a_tree_on_a_pool_that_the_user_named_to
     clients: Clients, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reduction, "TABLES_PER_TASK", 2)
-    await create_named_pool(clients)
+    await create_pool(clients, "mine")
     for number, text in enumerate(["a b c", "b c", "c d", "d e", "a b c"]):
         (texts / f"{number}").write_text(text)
     results = await count(tmp_path, texts, words=3, exact="always", pool_id="mine")

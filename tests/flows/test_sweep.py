@@ -12,11 +12,8 @@ from azure.batch.models import (
     BatchJobConstraints,
     BatchJobCreateOptions,
     BatchMetadataItem,
-    BatchPoolCreateOptions,
     BatchPoolInfo,
     BatchPoolUpdateOptions,
-    BatchVmImageReference,
-    VirtualMachineConfiguration,
 )
 
 from tasks.clients import Clients
@@ -24,26 +21,19 @@ from tasks.containers import UNTIL
 from tasks.expiry import find_expired, sweep_away
 from tasks.lease import INTERVAL, Lease
 from tasks.run import OWNER
-from tests.conftest import until
+from tests.conftest import create_pool, until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PAST, FUTURE = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
 
 
 async def make_pool(clients: Clients, id: str, formula: str, *, marked: bool = True) -> None:
-    await clients.batch.create_pool(
-        BatchPoolCreateOptions(
-            id=id,
-            vm_size="standard_d2s_v3",
-            enable_auto_scale=True,
-            auto_scale_formula=formula,
-            auto_scale_evaluation_interval=INTERVAL,
-            metadata=[BatchMetadataItem(name=OWNER if marked else "owner", value="a run")],
-            virtual_machine_configuration=VirtualMachineConfiguration(
-                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
-                node_agent_sku_id="batch.node.ubuntu 24.04",
-            ),
-        )
+    await create_pool(
+        clients,
+        id,
+        auto_scale_formula=formula,
+        auto_scale_evaluation_interval=INTERVAL,
+        metadata=[BatchMetadataItem(name=OWNER if marked else "owner", value="a run")],
     )
 
 

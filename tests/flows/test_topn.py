@@ -21,7 +21,7 @@ from tasks.clients import Clients
 from tasks.errors import BadInput, FilesFailed, RunFailed
 from tasks.results import Results
 from tasks.run import Run
-from tests.conftest import create_named_pool, naive_top, until
+from tests.conftest import create_pool, naive_top, until
 from tests.local_stack import ROOT, inputs_on_nodes
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "environment")
@@ -198,7 +198,7 @@ async def test_nothing_secret_is_on_a_command_line_and_each_sas_may_do_one_thing
 
 
 async def test_a_pool_that_the_user_names_is_used_and_left_alone(clients: Clients, tmp_path: Path) -> None:
-    await create_named_pool(clients)
+    await create_pool(clients, "mine")
     results = await count(tmp_path, ROOT / "data/taskdata1.txt", pool_id="mine", run_key="named-pool")
     assert len(results.files) == 1
     assert await left(clients, Run("named-pool", "")) == []
@@ -254,7 +254,7 @@ async def test_a_run_key_whose_names_are_taken_is_refused_and_those_things_are_s
     clients: Clients, tmp_path: Path, texts: Path
 ) -> None:
     (texts / "new").write_text(f"new {uuid.uuid4()}")
-    await create_named_pool(clients)
+    await create_pool(clients, "mine")
     job = BatchJobCreateOptions(id="topn-taken-g1", pool_info=BatchPoolInfo(pool_id="mine"))
     await clients.batch.create_job(job)
     with pytest.raises(RunFailed, match=r"job topn-taken-g1 exists already .*: choose another run key than taken"):

@@ -15,15 +15,12 @@ from azure.batch.models import (
     BatchNode,
     BatchNodeDisableSchedulingOptions,
     BatchPool,
-    BatchPoolCreateOptions,
     BatchPoolInfo,
     BatchPoolResizeOptions,
     BatchStartTask,
     BatchTask,
     BatchTaskCreateOptions,
-    BatchVmImageReference,
     DisableBatchJobOption,
-    VirtualMachineConfiguration,
 )
 from azure.batch.models import _models as models  # of terminating, the package exports none
 from azure.core.rest import HttpRequest
@@ -34,7 +31,7 @@ from tasks.clients import Clients
 from tasks.diagnosis import Diagnosis, diagnose, explain
 from tasks.lease import INTERVAL, Lease
 from tasks.quotas import Quotas
-from tests.conftest import until
+from tests.conftest import create_pool, until
 
 LEASED = Lease(2, 0, datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1))
 TAKE_NO_TASKS = BatchNodeDisableSchedulingOptions({"nodeDisableSchedulingOption": "requeue"})
@@ -54,21 +51,10 @@ async def control(clients: Clients, what: str = "settings", **settings: object) 
     answer.raise_for_status()
 
 
-async def create_pool(clients: Clients, nodes: int = 2, start_task: str = "/bin/true", **options: Any) -> None:
+async def create_started_pool(clients: Clients, nodes: int = 2, start_task: str = "/bin/true", **options: Any) -> None:
     size: dict[str, Any] = {} if "auto_scale_formula" in options else {"target_dedicated_nodes": nodes}
-    await clients.batch.create_pool(
-        BatchPoolCreateOptions(
-            id="pool",
-            vm_size="standard_d2s_v3",
-            start_task=BatchStartTask(command_line=start_task, wait_for_success=True),
-            virtual_machine_configuration=VirtualMachineConfiguration(
-                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
-                node_agent_sku_id="batch.node.ubuntu 24.04",
-            ),
-            **size,
-            **options,
-        )
-    )
+    start = BatchStartTask(command_line=start_task, wait_for_success=True)
+    await create_pool(clients, "pool", start_task=start, **size, **options)
 
 
 async def add_job(clients: Clients, job_id: str = "job", command: str = "/bin/true", **options: Any) -> None:
@@ -104,7 +90,7 @@ async def nodes_are(clients: Clients, *states: str) -> list[BatchNode]:
 
 
 async def test_a_job_that_is_disabled_waits_for_somebody_to_enable_it(clients: Clients) -> None:
-    await create_pool(clients)
+    await create_started_pool(clients)
     await clients.batch.create_job(BatchJobCreateOptions(id="job", pool_info=BatchPoolInfo(pool_id="pool")))
     disable = BatchJobDisableOptions(disable_tasks=DisableBatchJobOption.REQUEUE)
     await (await clients.batch.begin_disable_job("job", disable, polling_interval=1)).result()
@@ -114,7 +100,7 @@ async def test_a_job_that_is_disabled_waits_for_somebody_to_enable_it(clients: C
 
 
 async def test_a_job_that_ended_or_is_gone_does_not_heal(clients: Clients) -> None:
-    await create_pool(clients, 0)
+    await create_started_pool(clients, 0)
     await add_job(clients)
     await control(clients, delays={"delete": FOR_EVER})
     await clients.batch.begin_terminate_job("job", ENOUGH)
@@ -129,7 +115,7 @@ async def test_a_job_that_ended_or_is_gone_does_not_heal(clients: Clients) -> No
 async def test_a_pool_that_is_gone_or_being_deleted_does_not_heal(clients: Clients) -> None:
     await add_job(clients)
     assert not (await becomes(clients, "There is no pool pool any more")).heals
-    await create_pool(clients, 0)
+    await create_started_pool(clients, 0)
     await control(clients, delays={"delete": FOR_EVER})
     await clients.batch.begin_delete_pool("pool")
     assert not (await becomes(clients, "Pool pool is being deleted")).heals
@@ -137,13 +123,13 @@ async def test_a_pool_that_is_gone_or_being_deleted_does_not_heal(clients: Clien
 
 async def test_a_task_that_needs_more_slots_than_a_node_has_never_runs(clients: Clients) -> None:
     await add_job(clients, required_slots=4)
-    await create_pool(clients)
+    await create_started_pool(clients)
     assert not (await becomes(clients, "A task of job job needs 4 slots, and a node of pool pool has 1")).heals
 
 
 async def test_a_lease_that_ended_does_not_heal(clients: Clients) -> None:
     await add_job(clients, command="sleep 60")
-    await create_pool(clients, auto_scale_formula=LEASED.formula, enable_auto_scale=True)
+    await create_started_pool(clients, auto_scale_formula=LEASED.formula)
     await nodes_are(clients, "idle", "running")
     assert await diagnose(clients, "pool", "job") is None
     await control(clients, clockOffset=7200)
@@ -152,7 +138,7 @@ async def test_a_lease_that_ended_does_not_heal(clients: Clients) -> None:
 
 async def test_a_formula_that_fails_does_not_heal(clients: Clients) -> None:
     await add_job(clients)
-    await create_pool(clients, auto_scale_formula="$TargetDedicatedNodes = 1 / 0;", enable_auto_scale=True)
+    await create_started_pool(clients, auto_scale_formula="$TargetDedicatedNodes = 1 / 0;")
     assert not (await becomes(clients, "The autoscale formula of pool pool fails: ")).heals
 
 
@@ -160,7 +146,7 @@ async def test_a_formula_that_fails_does_not_heal(clients: Clients) -> None:
 async def test_a_quota_that_is_reached_does_not_heal(clients: Clients, formula: str) -> None:
     await control(clients, quotas={"dedicated_cores": 1, "spot_cores": 1})
     await add_job(clients)
-    await create_pool(clients, auto_scale_formula=formula, enable_auto_scale=True)
+    await create_started_pool(clients, auto_scale_formula=formula)
     diagnosis = await becomes(clients, "Pool pool gets no nodes, as a quota of the Batch account is reached: Account")
     assert not diagnosis.heals
 
@@ -168,7 +154,7 @@ async def test_a_quota_that_is_reached_does_not_heal(clients: Clients, formula: 
 async def test_what_a_quota_leaves_is_not_blamed(clients: Clients) -> None:
     await control(clients, quotas={"dedicated_cores": 2}, delays={"create": FOR_EVER})
     await add_job(clients)
-    await create_pool(clients)
+    await create_started_pool(clients)
     assert (await becomes(clients, "1 node of pool pool is starting")).heals
 
 
@@ -176,10 +162,9 @@ async def test_what_a_quota_leaves_is_not_blamed(clients: Clients) -> None:
 async def test_a_lack_of_capacity_heals_at_the_next_evaluation(clients: Clients, code: str) -> None:
     await control(clients, shortage={"nodes": 0, "code": code})
     await add_job(clients)
-    await create_pool(
+    await create_started_pool(
         clients,
         auto_scale_formula=LEASED.formula,
-        enable_auto_scale=True,
         auto_scale_evaluation_interval=INTERVAL,
         resize_timeout=timedelta(minutes=5),
     )
@@ -193,7 +178,7 @@ async def test_a_lack_of_capacity_heals_at_the_next_evaluation(clients: Clients,
 
 
 async def test_an_empty_pool_of_the_users_waits_for_somebody_to_resize_it(clients: Clients) -> None:
-    await create_pool(clients, 0)
+    await create_started_pool(clients, 0)
     await add_job(clients)
     assert (await becomes(clients, "Pool pool has 0 nodes and is to have none: resize it")).heals
 
@@ -201,20 +186,22 @@ async def test_an_empty_pool_of_the_users_waits_for_somebody_to_resize_it(client
 async def test_nodes_take_their_time(clients: Clients) -> None:
     await control(clients, delays={"allocation": FOR_EVER})
     await add_job(clients)
-    await create_pool(clients, auto_scale_formula=LEASED.formula, enable_auto_scale=True)
+    await create_started_pool(clients, auto_scale_formula=LEASED.formula)
     assert (await becomes(clients, "Pool pool waits for its first of 2 nodes")).heals
 
 
 async def test_nodes_that_start_are_counted(clients: Clients) -> None:
     await add_job(clients)
-    await create_pool(clients, start_task="sleep 60")
+    await create_started_pool(clients, start_task="sleep 60")
     await nodes_are(clients, "waitingforstarttask", "waitingforstarttask")
     assert (await becomes(clients, "2 nodes of pool pool are starting")).heals
 
 
 async def test_a_start_task_that_failed_everywhere_does_not_heal_and_its_stderr_tells_why(clients: Clients) -> None:
     await add_job(clients)
-    await create_pool(clients, start_task="/bin/bash -c 'echo no Python here >&2; echo sig=c2VjcmV0 >&2; exit 3'")
+    await create_started_pool(
+        clients, start_task="/bin/bash -c 'echo no Python here >&2; echo sig=c2VjcmV0 >&2; exit 3'"
+    )
     diagnosis = await becomes(clients, "The start task failed on all 2 nodes of pool pool (exit code 3): no Python")
     assert not diagnosis.heals
     assert diagnosis.sentence.endswith("no Python here | sig=REDACTED.")
@@ -222,7 +209,7 @@ async def test_a_start_task_that_failed_everywhere_does_not_heal_and_its_stderr_
 
 async def test_a_start_task_that_was_never_run_has_the_services_own_words(clients: Clients) -> None:
     await add_job(clients)
-    await create_pool(clients, 1, start_task="/no/such/program")
+    await create_started_pool(clients, 1, start_task="/no/such/program")
     diagnosis = await becomes(clients, "The start task failed on the one node of pool pool (CommandProgramNotFound: ")
     assert not diagnosis.heals
 
@@ -230,14 +217,14 @@ async def test_a_start_task_that_was_never_run_has_the_services_own_words(client
 async def test_a_start_task_that_failed_somewhere_leaves_hope_while_others_start(clients: Clients) -> None:
     await control(clients, failingStartTasks=1)
     await add_job(clients)
-    await create_pool(clients, start_task="sleep 60")
+    await create_started_pool(clients, start_task="sleep 60")
     await nodes_are(clients, "starttaskfailed", "waitingforstarttask")
     diagnosis = await becomes(clients, "The start task failed on 1 of 2 nodes of pool pool (exit code 1); 1 node still")
     assert diagnosis.heals
 
 
 async def test_an_unusable_node_is_told_with_its_error(clients: Clients) -> None:
-    await create_pool(clients, 1)
+    await create_started_pool(clients, 1)
     (node,) = await nodes_are(clients, "idle")
     await control(clients, f"pools/pool/nodes/{node.id}/break")
     await add_job(clients)
@@ -246,7 +233,7 @@ async def test_an_unusable_node_is_told_with_its_error(clients: Clients) -> None
 
 
 async def test_a_lost_node_is_told(clients: Clients) -> None:
-    await create_pool(clients, 1)
+    await create_started_pool(clients, 1)
     (node,) = await nodes_are(clients, "idle")
     await control(clients, f"pools/pool/nodes/{node.id}/lose")
     await add_job(clients)
@@ -255,7 +242,7 @@ async def test_a_lost_node_is_told(clients: Clients) -> None:
 
 async def test_spot_nodes_that_were_taken_away_come_back(clients: Clients) -> None:
     await control(clients, delays={"capacity": FOR_EVER})
-    await create_pool(clients, 0, target_low_priority_nodes=1)
+    await create_started_pool(clients, 0, target_low_priority_nodes=1)
     (node,) = await nodes_are(clients, "idle")
     await control(clients, f"pools/pool/nodes/{node.id}/preempt")
     await add_job(clients)
@@ -263,7 +250,7 @@ async def test_spot_nodes_that_were_taken_away_come_back(clients: Clients) -> No
 
 
 async def test_disabled_scheduling_waits_for_somebody_to_enable_it(clients: Clients) -> None:
-    await create_pool(clients)
+    await create_started_pool(clients)
     for node in await nodes_are(clients, "idle", "idle"):
         await clients.batch.disable_node_scheduling("pool", node.id, TAKE_NO_TASKS)
     await add_job(clients)
@@ -272,7 +259,7 @@ async def test_disabled_scheduling_waits_for_somebody_to_enable_it(clients: Clie
 
 async def test_nodes_that_leave_take_no_tasks(clients: Clients) -> None:
     await control(clients, delays={"leave": FOR_EVER})
-    await create_pool(clients)
+    await create_started_pool(clients)
     await nodes_are(clients, "idle", "idle")
     await clients.batch.begin_resize_pool("pool", BatchPoolResizeOptions(target_dedicated_nodes=0))
     await nodes_are(clients, "leavingpool", "leavingpool")
@@ -281,7 +268,7 @@ async def test_nodes_that_leave_take_no_tasks(clients: Clients) -> None:
 
 
 async def test_other_jobs_may_keep_all_nodes_busy(clients: Clients) -> None:
-    await create_pool(clients, 1)
+    await create_started_pool(clients, 1)
     await add_job(clients, "other", command="sleep 60")
     await nodes_are(clients, "running")
     await add_job(clients)

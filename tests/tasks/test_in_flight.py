@@ -13,12 +13,9 @@ import pytest
 from azure.batch.models import (
     BatchCreateTaskCollectionResult,
     BatchJobCreateOptions,
-    BatchPoolCreateOptions,
     BatchPoolInfo,
     BatchTaskCreateOptions,
-    BatchVmImageReference,
     EnvironmentSetting,
-    VirtualMachineConfiguration,
 )
 from azure.core.exceptions import ResourceNotFoundError
 from azure.core.rest import HttpRequest
@@ -31,7 +28,7 @@ from tasks.errors import RunFailed, TimedOut
 from tasks.in_flight import Attempt, JobInFlight, attempt_id, attempt_of
 from tasks.plan import InputFile
 from tasks.policies import Policies, Retries, RetryWaits
-from tests.conftest import until
+from tests.conftest import create_pool, until
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "environment")
 
@@ -60,18 +57,7 @@ async def ask(clients: Clients, what: str, **body: object) -> None:
 async def job_id(clients: Clients) -> AsyncIterator[str]:
     """A job on a pool with two nodes of 200 slots."""
     name = f"in-flight-{uuid.uuid4().hex[:8]}"
-    await clients.batch.create_pool(
-        BatchPoolCreateOptions(
-            id=name,
-            vm_size="standard_d64s_v3",
-            target_dedicated_nodes=2,
-            task_slots_per_node=200,
-            virtual_machine_configuration=VirtualMachineConfiguration(
-                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
-                node_agent_sku_id="batch.node.ubuntu 24.04",
-            ),
-        )
-    )
+    await create_pool(clients, name, vm_size="standard_d64s_v3", target_dedicated_nodes=2, task_slots_per_node=200)
     await clients.batch.create_job(BatchJobCreateOptions(id=name, pool_info=BatchPoolInfo(pool_id=name)))
     yield name
     with contextlib.suppress(ResourceNotFoundError):

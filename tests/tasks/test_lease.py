@@ -9,11 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.batch.models import (
     BatchJobCreateOptions,
-    BatchPoolCreateOptions,
     BatchPoolInfo,
     BatchTaskCreateOptions,
-    BatchVmImageReference,
-    VirtualMachineConfiguration,
 )
 from azure.core.rest import HttpRequest
 
@@ -21,7 +18,7 @@ from deployments.services import services
 from tasks.clients import Clients
 from tasks.lease import INTERVAL, Lease, Terms, kept, renew
 from tasks.run import Run
-from tests.conftest import until
+from tests.conftest import create_pool, until
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +33,13 @@ HOUR = timedelta(hours=1)
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
-async def create_pool(clients: Clients, lease: Lease, run: Run = RUN) -> None:
-    await clients.batch.create_pool(
-        BatchPoolCreateOptions(
-            id=RUN.pool_id,
-            vm_size="standard_d2s_v3",
-            enable_auto_scale=True,
-            auto_scale_formula=lease.formula,
-            auto_scale_evaluation_interval=INTERVAL,
-            metadata=run.metadata,
-            virtual_machine_configuration=VirtualMachineConfiguration(
-                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
-                node_agent_sku_id="batch.node.ubuntu 24.04",
-            ),
-        )
+async def create_leased_pool(clients: Clients, lease: Lease, run: Run = RUN) -> None:
+    await create_pool(
+        clients,
+        RUN.pool_id,
+        auto_scale_formula=lease.formula,
+        auto_scale_evaluation_interval=INTERVAL,
+        metadata=run.metadata,
     )
 
 
@@ -108,7 +98,7 @@ def test_a_lease_is_an_hour_and_never_beyond_the_ceiling() -> None:
 
 
 async def test_nodes_are_gone_when_the_lease_has_ended_and_the_client_is_not_there(clients: Clients) -> None:
-    await create_pool(clients, Terms(2, 1, 3).first(datetime.now(UTC)))
+    await create_leased_pool(clients, Terms(2, 1, 3).first(datetime.now(UTC)))
     await nodes_become(clients, 2, 1)
     await control(clients, "settings", clockOffset=3601)
     await nodes_become(clients, 0, 0)
@@ -118,7 +108,7 @@ async def test_it_is_renewed_while_the_run_lives_also_after_trouble(
     clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = Lease(1, 0, soon())
-    await create_pool(clients, first)
+    await create_leased_pool(clients, first)
     # Four, as the client itself tries so often before the keeper hears of it.
     await control(
         clients, "faults", action="answer", status=503, count=4, method="POST", path="/pools/*/enableautoscale"
@@ -140,14 +130,14 @@ async def test_the_pool_of_another_run_and_one_that_is_not_there_are_left_alone(
     first = Lease(0, 0, soon())
     async with kept(clients, RUN, Terms(1, 0, 5), every=timedelta(seconds=0.05)):
         await asyncio.sleep(0.2)  # several times in vain
-        await create_pool(clients, first, Run("leased", "somebody else"))
+        await create_leased_pool(clients, first, Run("leased", "somebody else"))
         assert await renew(clients, RUN, Terms(1, 0, 5)) is None
     assert await held(clients) == first
 
 
 async def test_scaling_in_gives_up_the_nodes_that_have_nothing_left_to_do(clients: Clients) -> None:
     terms = Terms(3, 0, 3, scale_in=True)
-    await create_pool(clients, Lease(3, 0, soon()))
+    await create_leased_pool(clients, Lease(3, 0, soon()))
     await nodes_become(clients, 3, 0)
     await clients.batch.create_job(BatchJobCreateOptions(id=RUN.job_id, pool_info=BatchPoolInfo(pool_id=RUN.pool_id)))
     for id, seconds in (("quick", 0), ("slow", 600)):

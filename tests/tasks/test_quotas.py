@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from azure.batch.models import BatchPoolCreateOptions, BatchVmImageReference, VirtualMachineConfiguration
 from azure.core import AsyncPipelineClient
 
 from tasks.clients import Clients
 from tasks.errors import BadInput
 from tasks.quotas import Quotas, Usage, cores, exceeded, read_quotas, read_usage
+from tests.conftest import create_pool
 
 ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Batch/batchAccounts/mine"
 # As Microsoft.Batch answers (the specification's example BatchAccountGet).
@@ -60,17 +60,7 @@ async def test_quotas_are_read_from_the_accounts_resource(management_url: str) -
 
 async def test_usage_is_what_the_account_has_now(clients: Clients) -> None:
     assert await read_usage(clients) == Usage(0, 0, 0, 0)
-    await clients.batch.create_pool(
-        BatchPoolCreateOptions(
-            id="p",
-            vm_size="standard_d2s_v3",
-            target_dedicated_nodes=0,
-            virtual_machine_configuration=VirtualMachineConfiguration(
-                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
-                node_agent_sku_id="batch.node.ubuntu 24.04",
-            ),
-        )
-    )
+    await create_pool(clients, "p", target_dedicated_nodes=0)
     assert (await read_usage(clients)).pools == 1
 
 

@@ -17,12 +17,9 @@ from azure.batch.models import (
     BatchJobCreateOptions,
     BatchMetadataItem,
     BatchPool,
-    BatchPoolCreateOptions,
     BatchPoolInfo,
     BatchStartTask,
     BatchTaskCreateOptions,
-    BatchVmImageReference,
-    VirtualMachineConfiguration,
 )
 
 from tasks.claim import Claim, Record, claiming
@@ -31,6 +28,7 @@ from tasks.errors import RunFailed
 from tasks.lease import INTERVAL, Lease, Terms
 from tasks.recovery import TABLE, Action, JobFound, PoolFound, Wanted, find_pool, judge_job, recover
 from tasks.run import OWNER, Run
+from tests.conftest import create_pool
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -152,20 +150,13 @@ async def claim(clients: Clients) -> AsyncIterator[Claim]:
 
 
 async def make_pool(clients: Clients, id: str, owner: str = "the one before") -> None:
-    await clients.batch.create_pool(
-        BatchPoolCreateOptions(
-            id=id,
-            vm_size="standard_d2s_v3",
-            enable_auto_scale=True,
-            auto_scale_formula=Lease(0, 0, datetime.now(UTC) + HOUR).formula,
-            auto_scale_evaluation_interval=INTERVAL,
-            start_task=START,
-            metadata=[BatchMetadataItem(name=OWNER, value=owner)],
-            virtual_machine_configuration=VirtualMachineConfiguration(
-                image_reference=BatchVmImageReference(publisher="canonical", offer="ubuntu-24_04-lts", sku="server"),
-                node_agent_sku_id="batch.node.ubuntu 24.04",
-            ),
-        )
+    await create_pool(
+        clients,
+        id,
+        auto_scale_formula=Lease(0, 0, datetime.now(UTC) + HOUR).formula,
+        auto_scale_evaluation_interval=INTERVAL,
+        start_task=START,
+        metadata=[BatchMetadataItem(name=OWNER, value=owner)],
     )
 
 

@@ -19,7 +19,7 @@ ready := $(venv)/.ready
 ziglang := ziglang==0.17.1
 azurite := deployments/azurite/node_modules/.ready
 
-.PHONY: run up nightly down blocks test kill chaos audit test-ui fuzz clients screenshots check format native native-all fuzz-native lock setup clean help azure-check
+.PHONY: run up nightly down emulator blocks test kill chaos audit test-ui fuzz clients screenshots check format native native-all fuzz-native lock setup clean help azure-check
 
 run: setup  ## count the words of INPUTS="a.txt 'texts/*.txt'" on the local stack, the WORDS=3 top ones each
 	@$(python) -m deployments.local run --words $(WORDS) -- $(INPUTS)
@@ -32,6 +32,9 @@ nightly: setup  ## run topn/nightly on the local stack, and watch it
 
 down: setup  ## stop the local stack
 	@$(python) -m deployments.local down
+
+emulator: $(ready)  ## the Azure Batch emulator alone, on BATCH_PORT=10100, for any client: docs/emulator.md
+	@$(python) -m emulator --port $(BATCH_PORT) --root .local/emulator
 
 blocks: $(ready)  ## register the type of the credentials block with the Prefect server that PREFECT_API_URL names
 	$(python) -m prefect block register --module tasks.blocks

@@ -15,7 +15,7 @@ STDERR_TAIL_BYTES = 2000
 FIELDS = ["id", "state", "stateTransitionTime", "creationTime", "executionInfo", "nodeInfo"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a Batch task ended."""
 

@@ -17,7 +17,7 @@ from tasks.files import Blob, Source, find_sources, relative_names
 FORMAT = 1  # of the node task's JSON result; a new one makes new keys
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InputFile:
     """One input file: one Batch task, one result.
 

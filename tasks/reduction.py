@@ -50,7 +50,7 @@ INTERVAL = timedelta(seconds=1)
 MANIFEST_ON_NODE = "manifest.json"  # in the task's working directory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Table:
     """The table of all words of one file, or of several, in Blob Storage."""
 

@@ -46,7 +46,7 @@ class Phase:
     end: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Span:
     """One Batch task's way, in aware datetimes.
 

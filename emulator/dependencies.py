@@ -67,6 +67,17 @@ class Dependencies:
                 ready.append(dependent)
         return ready
 
+    def deleted(self, task: Task) -> None:
+        """Forget that a task has satisfied what depends on it: one that is added later may be of its name."""
+        name = task.id.lower()
+        if name not in self._satisfied:
+            return
+        self._satisfied.remove(name)
+        if name.isdecimal() and name.isascii() and int(name) in self._integers:  # "007" may have gone before "7"
+            self._integers.remove(int(name))
+            for (start, end), found in self._ranges.items():
+                found.unmet += start <= int(name) <= end
+
     def _integer_satisfied(self, number: int) -> list[Task]:
         place = bisect.bisect_left(self._integers, number)
         if place < len(self._integers) and self._integers[place] == number:

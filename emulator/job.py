@@ -293,6 +293,7 @@ class Job:
         """Forget a task; one that runs is stopped, and its files go."""
         self._count(task, -1)
         self.tasks.remove(task.id)
+        self.dependencies.deleted(task)
         task.forget()
         task.ticket = 0
         running = task in self.on_nodes

@@ -315,8 +315,8 @@ class Node:
     def stop(self, task: Task, ending: Ending) -> None:
         """End a task here; it comes off the node when its processes are gone."""
         stopping = task.ending is not None
-        if not stopping or ending is Ending.DELETE:
-            task.ending = ending
+        if not stopping or ending is Ending.DELETE or task.ending is Ending.REQUEUE:
+            task.ending = ending  # it does not run again for a job that ends meanwhile
         if not stopping:
             self.on_it[task].cancel()
 
@@ -328,7 +328,8 @@ class Node:
 
     def clear_job(self, job: Job) -> None:
         """Remove the files of all tasks of a job."""
-        files.remove_tree(self.directory / "workitems" / job.id, ignore_errors=True)
+        directory = job.id if job.job_schedule is None else job.directory
+        files.remove_tree(self.directory / "workitems" / directory, ignore_errors=True)
 
     # Leaving
 

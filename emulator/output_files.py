@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import glob
+import asyncio
+import fnmatch
 import os
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,7 +109,7 @@ async def _upload(
 ) -> BatchTaskFailureInfo | None:
     failure = None
     for pattern, destination in wanted:
-        found = list(_matches(pattern, destination.path, directory / "wd", root, environment))
+        found = await asyncio.to_thread(_found, pattern, destination.path, directory / "wd", root, environment)
         shown = _without_sas(destination.container_url)
         _tell(told, f"{len(found)} files match {pattern!r}, for {shown}")
         try:
@@ -161,6 +162,12 @@ async def _upload_one(container: ContainerClient, path: Path, name: str, setting
         raise storage.Refused(None) from None
 
 
+def _found(
+    pattern: str, prefix: str | None, working: Path, root: Path, environment: Mapping[str, str]
+) -> list[tuple[Path, str]]:
+    return list(_matches(pattern, prefix, working, root, environment))
+
+
 def _matches(
     pattern: str, prefix: str | None, working: Path, root: Path, environment: Mapping[str, str]
 ) -> Iterator[tuple[Path, str]]:
@@ -173,21 +180,46 @@ def _matches(
         return
     # Below the last directory without a wildcard, blobs keep the files' directories.
     base = working
-    for part in Path(expanded).parent.parts:
-        if _WILDCARDS & set(part):
-            break
-        base = base / part
-    # Not Path.glob: the service's patterns leave dotfiles out, as the glob module does.
-    pattern = str(_escaped(working) / expanded)
-    for found in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207 - see above
-        path = Path(found)
+    *parents, last = Path(expanded).parts
+    while parents and not _WILDCARDS & set(parents[0]):
+        base = base / parents.pop(0)
+    if not _inside(base, root):
+        return
+    parts: list[str] = []
+    for part in (*parents, last):
+        if part != "**" or parts[-1:] != ["**"]:  # two of them mean what one does
+            parts.append(part)
+    for path in sorted(set(_below(base, parts))):
         if path.is_file() and _inside(path, root):
             name = legible(os.path.relpath(path, base))
             yield path, f"{prefix.rstrip('/')}/{name}" if prefix else name
 
 
-def _escaped(path: Path) -> Path:
-    return Path(glob.escape(str(path)))
+def _below(directory: Path, parts: list[str]) -> Iterator[Path]:
+    """What these parts of a pattern match in a directory; hidden names are not, and links to directories not followed.
+
+    Not the glob module, which follows links, and so never comes to an end where a task has made a ring of them.
+    """
+    part, *rest = parts
+    try:
+        entries = [entry for entry in os.scandir(directory) if part.startswith(".") or not entry.name.startswith(".")]
+    except OSError:
+        return
+    if part == "**":
+        if rest:
+            yield from _below(directory, rest)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(Path(entry.path), parts)
+            elif not rest:
+                yield Path(entry.path)
+        return
+    for entry in entries:
+        if fnmatch.fnmatchcase(entry.name, part):
+            if not rest:
+                yield Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _below(Path(entry.path), rest)
 
 
 def _inside(path: Path, root: Path) -> bool:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator import faults, node_states
+from emulator import faults, job_states, node_states
 from emulator.account import Account, Delays
 from emulator.capacity import SHORTAGE_CODES, Quotas, Shortage
 from emulator.errors import InvalidRequestBody, InvalidUri, invalid
@@ -94,6 +94,9 @@ def _set_clock(account: Account, offset: timedelta) -> None:
         pool.scaling.clock_moved()
     for schedule in account.job_schedules:
         schedule.look()
+    for job in account.jobs:
+        if job.state not in ("terminating", "completed", "deleting"):
+            job_states.limit(job)
 
 
 def _number(name: str, value: Any) -> float:

@@ -71,10 +71,11 @@ def _change(request: Request, changes: dict[str, Any]) -> Response:
     check_conditions(request, job.model)
     job.writable()
     changes = {name: value for name, value in changes.items() if name in _CHANGEABLE}
-    if "poolInfo" in changes:
-        _move_to_pool(job, changes.pop("poolInfo"))
+    pool_info = changes.pop("poolInfo", None)
     changed = {**job.model, **changes}
     options.job_settings(changed)
+    if pool_info is not None:
+        _move_to_pool(job, pool_info)
     for name in changes:
         if changed[name] is None:
             job.model.pop(name, None)

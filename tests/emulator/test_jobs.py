@@ -373,3 +373,43 @@ def test_a_task_has_as_many_retries_as_its_job_says(account: Account) -> None:
     account.task("task", "/bin/false")
     task = account.completed("task")
     assert (task.constraints.max_task_retry_count, task.execution_info.retry_count) == (1, 1)
+
+
+def test_a_job_that_ends_while_its_tasks_are_requeued_ends_them(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "sleep 300")
+    account.task_becomes("running", "task")
+    account.client.begin_disable_job("job", BatchJobDisableOptions(disable_tasks="requeue"))
+    account.client.begin_terminate_job("job", BECAUSE, polling_interval=0).result()
+    assert account.client.get_task("job", "task").state == "completed"
+
+
+def test_a_change_that_is_refused_changes_nothing(account: Account) -> None:
+    account.job()
+    requeue = BatchJobDisableOptions(disable_tasks="requeue")
+    account.client.begin_disable_job("job", requeue, polling_interval=0).result()
+    with pytest.raises(HttpResponseError, match="InvalidPropertyValue"):
+        account.client.update_job("job", BatchJobUpdateOptions({"poolInfo": {"poolId": "p2"}, "priority": 5000}))
+    job = account.client.get_job("job")
+    assert (job.pool_info.pool_id, job.execution_info.pool_id) == ("pool", "pool")
+
+
+@pytest.mark.parametrize(("name", "on"), [("a", {"taskIds": ["a"]}), ("7", {"taskIdRanges": [{"start": 7, "end": 7}]})])
+def test_a_deleted_task_satisfies_nothing_that_comes_later(account: Account, name: str, on: dict[str, Any]) -> None:
+    account.pool(taskSlotsPerNode=2)
+    account.job(usesTaskDependencies=True)
+    account.task("first", "/bin/true", dependsOn=on)
+    account.task(name, "/bin/true")
+    account.completed("first")
+    account.client.delete_task("job", name)
+    account.task(name, "sleep 300")
+    account.task("second", "/bin/true", dependsOn=on)
+    account.task_becomes("running", name)
+    assert account.client.get_task("job", "second").state == "active"
+
+
+def test_a_clock_that_is_set_past_a_jobs_time_ends_it(account: Account) -> None:
+    account.job(constraints={"maxWallClockTime": "PT10M"})
+    account.control("POST", "/settings", {"clockOffset": 3600})
+    assert _job_becomes(account, "completed").execution_info.termination_reason == "MaxWallClockTimeExpiry"

@@ -347,3 +347,20 @@ def test_upload_headers_become_the_blobs(ready: Account, azurite: Azurite) -> No
     ready.completed("task")
     settings = container.get_blob_client("a.txt").get_blob_properties().content_settings
     assert (settings.content_type, settings.content_language) == ("text/csv", "de")
+
+
+def test_a_ring_of_links_does_not_hold_a_pattern_up(ready: Account, azurite: Azurite) -> None:
+    container = azurite.container()
+    output = _output(azurite.sas(container, write=True, create=True), "**/*.txt")
+    command = "/bin/bash -c 'ln -s . a; ln -s . b; mkdir -p c/d .e; touch one.txt c/two.txt c/d/three.txt .e/four.txt'"
+    ready.task("task", command, outputFiles=[output])
+    assert ready.completed("task").execution_info.failure_info is None
+    assert sorted(blob.name for blob in container.list_blobs()) == ["c/d/three.txt", "c/two.txt", "one.txt"]
+
+
+def test_a_pattern_that_begins_outside_of_the_node_matches_nothing(ready: Account, azurite: Azurite) -> None:
+    container = azurite.container()
+    output = _output(azurite.sas(container, write=True, create=True), "/usr/**/*.txt")
+    ready.task("task", "/bin/true", outputFiles=[output])
+    assert ready.completed("task").execution_info.failure_info is None
+    assert list(container.list_blobs()) == []

@@ -40,10 +40,8 @@ blocks: $(ready)  ## register the type of the credentials block with the Prefect
 	$(python) -m prefect block register --module tasks.blocks
 
 # Each worker has an emulator, an Azurite and a Prefect server of its own, and takes whole files, the longest first.
-# One more than there are cores, as tests wait half of their time; four at most, for the memory.
-workers = $(shell cores=$$(nproc); echo $$((cores < 4 ? cores + 1 : 4)))
 test: setup  ## run all tests, against the emulator and Azurite
-	$(python) -m pytest --numprocesses=$(workers) --dist=loadfile --no-loadscope-reorder $(or $(TESTS),--ignore=tests/ui --ignore=tests/clients --ignore=tests/end_to_end/test_killed_server.py)
+	$(python) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(or $(TESTS),--ignore=tests/ui --ignore=tests/clients --ignore=tests/end_to_end/test_killed_server.py)
 
 kill: setup  ## kill a run at each of the named points (tests/kill_points.py): nothing is left, and it can be run again
 	TOPN_KILL=all $(python) -m pytest -q tests/end_to_end/test_killed.py tests/end_to_end/test_resumed.py \

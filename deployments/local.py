@@ -67,9 +67,9 @@ def up(ports: Ports) -> int:
     except (KeyboardInterrupt, Terminated):
         out.print()
     finally:
-        # A second Ctrl-C must not leave half of it running.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # A second Ctrl-C, or one more signal of a closed terminal, must not leave half of it running.
+        for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(again, signal.SIG_IGN)
         stack.stop()
     return 0
 

@@ -144,12 +144,13 @@ class JobInFlight:
             raise TimedOut(self._late(counts)) from None
 
     async def _tick(self, known: BatchTaskCounts | None) -> BatchTaskCounts:
+        waiting = len(self._waiting)
         counts = (await patiently(lambda: self._clients.batch.get_job_task_counts(self.job_id))).task_counts
         overdue = asyncio.get_running_loop().time() - self._listed_at >= LISTING_INTERVAL.total_seconds()
         if counts.completed > len(self._seen) or overdue:
             await patiently(self._collect)
         await self._ask_why_idle(counts)
-        if counts != known:
+        if (counts, len(self._waiting)) != (known, waiting):  # counts may be ahead of the listing, or behind it
             await self._show(counts)
         await self._add_due()
         return counts

@@ -68,7 +68,12 @@ def test_make_runs_main_job_ends_with_a_table_and_leaves_nothing_running(prefect
         *("deployments.local", "run", "--words", "2", "--outputs", str(tmp_path), "--run-key", "main-job"),
         *("--", "data/taskdata1.txt"),
         # An empty address of Prefect's API is none; to Prefect itself it is half an address.
-        environment={"PREFECT_API_URL": "", "PREFECT_HOME": str(prefect_home), "TOPN_TEST_SESSION": str(mark)},
+        environment={
+            "PREFECT_API_URL": "",
+            "PREFECT_HOME": str(prefect_home),
+            "TOPN_STATE": str(tmp_path / "state"),  # with no results that an earlier run of this test has kept
+            "TOPN_TEST_SESSION": str(mark),
+        },
     )
     said, _ = flow.communicate(timeout=PATIENCE)
     assert flow.returncode == 0, said

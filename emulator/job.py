@@ -32,6 +32,7 @@ from emulator.errors import (
 from emulator.lifecycle import transition
 from emulator.listing import Listing
 from emulator.queue import Queue, ReadyTasks
+from emulator.resource import Resource
 from emulator.task import Ending, Task
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 UNLIMITED_PARALLEL = -1
 
 
-class Job:
+class Job(Resource):
     """One job, its tasks by lower-cased id."""
 
     def __init__(self, account: Account, model: BatchJob, serial: int, job_schedule: JobSchedule | None = None) -> None:
@@ -65,16 +66,6 @@ class Job:
         self.idle.set()
         self._changing: asyncio.Task[None] | None = None
         self.clock_limit: asyncio.TimerHandle | None = None  # its maximum wall clock time
-
-    @property
-    def id(self) -> str:
-        """The job's id as its creator spelled it."""
-        return self.model["id"]
-
-    @property
-    def state(self) -> str:
-        """The state, as bodies spell it."""
-        return self.model["state"]
 
     @property
     def priority(self) -> int:

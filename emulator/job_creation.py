@@ -16,14 +16,13 @@ from azure.batch.models import (
 from emulator import clock, job_states, options
 from emulator.errors import ActiveJobAndScheduleQuotaReached, JobExists, PoolQuotaReached
 from emulator.job import Job
-from emulator.lifecycle import transition
+from emulator.lifecycle import OVER, transition
 from emulator.pool import create as create_pool
 
 if TYPE_CHECKING:
     from emulator.account import Account
     from emulator.job_schedule import JobSchedule
 
-_OVER = ("completed", "deleting")
 _OF_THE_MANAGER_ALONE = ("killJobOnCompletion", "runExclusive", "allowLowPriorityNode")
 
 
@@ -33,8 +32,8 @@ def check_quota(account: Account) -> None:
     Raises:
         ActiveJobAndScheduleQuotaReached: when there are as many as may be.
     """
-    active = sum(job.state not in _OVER for job in account.jobs)
-    active += sum(schedule.state not in _OVER for schedule in account.job_schedules)
+    active = sum(job.state not in OVER for job in account.jobs)
+    active += sum(schedule.state not in OVER for schedule in account.job_schedules)
     if active >= account.quotas.active_jobs:
         raise ActiveJobAndScheduleQuotaReached
 

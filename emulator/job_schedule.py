@@ -20,15 +20,15 @@ from emulator.errors import (
     JobScheduleExists,
     OperationInvalidForCurrentState,
 )
-from emulator.lifecycle import transition
+from emulator.lifecycle import OVER, transition
 from emulator.listing import Listing
+from emulator.resource import Resource
 
 if TYPE_CHECKING:
     from emulator.account import Account
     from emulator.job import Job
 
 _S = BatchJobScheduleState
-_JOB_OVER = ("completed", "deleting")
 _LONGEST_TIMER = timedelta(days=1)  # then it is looked at anew: the event loop cannot count for ever
 _QUOTA_RETRY = timedelta(minutes=1)
 
@@ -63,7 +63,7 @@ def create(account: Account, checked: dict[str, Any]) -> JobSchedule:
     return schedule
 
 
-class JobSchedule:
+class JobSchedule(Resource):
     """One job schedule and the jobs it has made.
 
     Everything happens in `look`: it is called whenever something may be due, which are a timer, the end of a job, a
@@ -81,16 +81,6 @@ class JobSchedule:
         self._due: datetime | None = None  # when the next job is to be made; None when there will be none
         self._timer: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Task[None] | None = None
-
-    @property
-    def id(self) -> str:
-        """The schedule's id as its creator spelled it."""
-        return self.model["id"]
-
-    @property
-    def state(self) -> str:
-        """The state, as bodies spell it."""
-        return self.model["state"]
 
     def writable(self) -> None:
         """Refuse what a schedule takes no more once it ends.
@@ -212,7 +202,7 @@ class JobSchedule:
 
     @property
     def _busy(self) -> bool:
-        return self._recent is not None and self._recent.state not in _JOB_OVER
+        return self._recent is not None and self._recent.state not in OVER
 
     @property
     def _interval(self) -> timedelta | None:

@@ -88,6 +88,8 @@ CERTIFICATE_TRANSITIONS = {
     _C.DELETING: {_C.DELETE_FAILED},  # a pool refers to it
     _C.DELETE_FAILED: {_C.DELETING, _C.ACTIVE},  # ACTIVE: its deletion was cancelled
 }
+OVER = ("completed", "deleting")
+"""States of jobs and job schedules that do nothing more."""
 TRANSITIONS: dict[type, dict] = {
     BatchTask: TASK_TRANSITIONS,
     BatchJob: JOB_TRANSITIONS,

@@ -22,6 +22,7 @@ from emulator.attempt import Command, Outcome, exited, upload
 from emulator.clock import read_duration
 from emulator.job import Job
 from emulator.lifecycle import transition
+from emulator.resource import Resource
 from emulator.task import Ending, Task
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _LONGEST_RETENTION = timedelta(days=365)
 _RECENT = 10  # tasks that a node lists
 
 
-class Node:
+class Node(Resource):
     """One node of a pool. Its methods change state at once; what takes time goes on in coroutines."""
 
     def __init__(self, pool: Pool, serial: int, *, dedicated: bool) -> None:
@@ -75,16 +76,6 @@ class Node:
         self.users: dict[str, dict[str, Any]] = {}  # by lower-cased name, without their secrets
         self._keep_until = self.account.clock.now()
         self._life: asyncio.Task[None] | None = None
-
-    @property
-    def id(self) -> str:
-        """The node's id."""
-        return self.model["id"]
-
-    @property
-    def state(self) -> str:
-        """The state, as bodies spell it."""
-        return self.model["state"]
 
     @property
     def gone(self) -> bool:

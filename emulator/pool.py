@@ -25,6 +25,7 @@ from emulator.lifecycle import transition, transition_allocation
 from emulator.listing import Listing
 from emulator.node import Node
 from emulator.queue import Queue
+from emulator.resource import Resource
 from emulator.scaling import Scaling
 from emulator.task import Task
 from emulator.usage import Usage
@@ -67,7 +68,7 @@ def create(account: Account, checked: dict[str, Any]) -> Pool:
     return pool
 
 
-class Pool:
+class Pool(Resource):
     """One pool and its nodes."""
 
     def __init__(self, account: Account, model: BatchPool, serial: int) -> None:
@@ -80,16 +81,6 @@ class Pool:
         self._resizing: asyncio.Task[None] | None = None
         self.scaling = Scaling(self)
         self.usage = Usage(self)
-
-    @property
-    def id(self) -> str:
-        """The pool's id as its creator spelled it."""
-        return self.model["id"]
-
-    @property
-    def state(self) -> str:
-        """The state, as bodies spell it."""
-        return self.model["state"]
 
     @property
     def steady(self) -> bool:

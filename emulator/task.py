@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from azure.batch.models import BatchJobManagerTask, BatchTask, BatchTaskConstraints, BatchTaskExecutionInfo
 
 from emulator.clock import read_duration
+from emulator.resource import Resource
 
 if TYPE_CHECKING:
     from emulator.job import Job
@@ -29,7 +30,7 @@ class Ending(enum.Enum):
     """It was deleted: nobody will ask how it ended."""
 
 
-class Task:
+class Task(Resource):
     """One task; `job` alone moves it from state to state."""
 
     __slots__ = (
@@ -78,16 +79,6 @@ class Task:
     def placed(self, node: Node) -> None:
         """Take the slots that it holds on a node."""
         self.held_slots = node.slots if self.manager is not None and self.manager["runExclusive"] else self.slots
-
-    @property
-    def id(self) -> str:
-        """The task's id as its creator spelled it."""
-        return self.model["id"]
-
-    @property
-    def state(self) -> str:
-        """The state, as bodies spell it."""
-        return self.model["state"]
 
     @property
     def execution(self) -> BatchTaskExecutionInfo:

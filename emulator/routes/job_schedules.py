@@ -18,6 +18,13 @@ def schedule_of(request: Request) -> JobSchedule:
     return account_of(request).job_schedule(request.path_params["jobScheduleId"])
 
 
+def _as_conditioned(request: Request) -> JobSchedule:
+    """The one that the path names, if it is as the client's conditions have it."""
+    schedule = schedule_of(request)
+    check_conditions(request, schedule.model)
+    return schedule
+
+
 async def create_job_schedule(request: Request) -> Response:
     """Create a job schedule, which begins at once."""
     given = await body(request, BatchJobScheduleCreateOptions)
@@ -36,9 +43,7 @@ async def get_job_schedule(request: Request) -> Response:
 
 async def job_schedule_exists(request: Request) -> Response:
     """Whether there is one of that id."""
-    model = schedule_of(request).model
-    check_conditions(request, model)
-    return done(200, model)
+    return done(200, _as_conditioned(request).model)
 
 
 async def update_job_schedule(request: Request) -> Response:
@@ -55,8 +60,7 @@ async def replace_job_schedule(request: Request) -> Response:
 
 
 def _change(request: Request, changes: dict[str, Any]) -> Response:
-    schedule = schedule_of(request)
-    check_conditions(request, schedule.model)
+    schedule = _as_conditioned(request)
     schedule.writable()
     checked = options.job_schedule(BatchJobScheduleCreateOptions({**schedule.model, **changes}))
     for name in changes:
@@ -73,32 +77,28 @@ def _change(request: Request, changes: dict[str, Any]) -> Response:
 
 async def delete_job_schedule(request: Request) -> Response:
     """Start deleting a job schedule with its jobs."""
-    schedule = schedule_of(request)
-    check_conditions(request, schedule.model)
+    schedule = _as_conditioned(request)
     schedule.delete()
     return done(202)
 
 
 async def disable_job_schedule(request: Request) -> Response:
     """Let no more jobs be made."""
-    schedule = schedule_of(request)
-    check_conditions(request, schedule.model)
+    schedule = _as_conditioned(request)
     schedule.disable()
     return done(204, schedule.model)
 
 
 async def enable_job_schedule(request: Request) -> Response:
     """Let jobs be made again."""
-    schedule = schedule_of(request)
-    check_conditions(request, schedule.model)
+    schedule = _as_conditioned(request)
     schedule.enable()
     return done(204, schedule.model)
 
 
 async def terminate_job_schedule(request: Request) -> Response:
     """Start ending a job schedule and its active job."""
-    schedule = schedule_of(request)
-    check_conditions(request, schedule.model)
+    schedule = _as_conditioned(request)
     schedule.terminate()
     return done(202, schedule.model)
 

@@ -357,16 +357,6 @@ def test_a_task_ended_as_soon_as_it_was_placed_comes_off_its_node(account: Accou
     )
 
 
-def test_a_deleted_task_that_waited_for_another_never_runs(account: Account) -> None:
-    account.pool()
-    account.job(usesTaskDependencies=True)
-    account.task("after", "/bin/true", dependsOn={"taskIds": ["first"]})
-    account.client.delete_task("job", "after")
-    account.task("first", "/bin/true")
-    account.completed("first")
-    assert [task.id for task in account.client.list_tasks("job")] == ["first"]
-
-
 def test_a_task_has_as_many_retries_as_its_job_says(account: Account) -> None:
     account.pool()
     account.job(constraints={"maxTaskRetryCount": 1})
@@ -393,20 +383,6 @@ def test_a_change_that_is_refused_changes_nothing(account: Account) -> None:
         account.client.update_job("job", BatchJobUpdateOptions({"poolInfo": {"poolId": "p2"}, "priority": 5000}))
     job = account.client.get_job("job")
     assert (job.pool_info.pool_id, job.execution_info.pool_id) == ("pool", "pool")
-
-
-@pytest.mark.parametrize(("name", "on"), [("a", {"taskIds": ["a"]}), ("7", {"taskIdRanges": [{"start": 7, "end": 7}]})])
-def test_a_deleted_task_satisfies_nothing_that_comes_later(account: Account, name: str, on: dict[str, Any]) -> None:
-    account.pool(taskSlotsPerNode=2)
-    account.job(usesTaskDependencies=True)
-    account.task("first", "/bin/true", dependsOn=on)
-    account.task(name, "/bin/true")
-    account.completed("first")
-    account.client.delete_task("job", name)
-    account.task(name, "sleep 300")
-    account.task("second", "/bin/true", dependsOn=on)
-    account.task_becomes("running", name)
-    assert account.client.get_task("job", "second").state == "active"
 
 
 def test_a_clock_that_is_set_past_a_jobs_time_ends_it(account: Account) -> None:

@@ -175,3 +175,27 @@ def test_a_job_must_say_that_its_tasks_have_dependencies(account: Account) -> No
     account.job()
     with pytest.raises(HttpResponseError, match="TaskDependenciesNotSpecifiedOnJob"):
         account.task("task", "/bin/true", dependsOn={"taskIds": ["other"]})
+
+
+def test_a_deleted_task_that_waited_for_another_never_runs(account: Account) -> None:
+    account.pool()
+    account.job(usesTaskDependencies=True)
+    account.task("after", "/bin/true", dependsOn={"taskIds": ["first"]})
+    account.client.delete_task("job", "after")
+    account.task("first", "/bin/true")
+    account.completed("first")
+    assert [task.id for task in account.client.list_tasks("job")] == ["first"]
+
+
+@pytest.mark.parametrize(("name", "on"), [("a", {"taskIds": ["a"]}), ("7", {"taskIdRanges": [{"start": 7, "end": 7}]})])
+def test_a_deleted_task_satisfies_nothing_that_comes_later(account: Account, name: str, on: dict[str, Any]) -> None:
+    account.pool(taskSlotsPerNode=2)
+    account.job(usesTaskDependencies=True)
+    account.task("first", "/bin/true", dependsOn=on)
+    account.task(name, "/bin/true")
+    account.completed("first")
+    account.client.delete_task("job", name)
+    account.task(name, "sleep 300")
+    account.task("second", "/bin/true", dependsOn=on)
+    account.task_becomes("running", name)
+    assert account.client.get_task("job", "second").state == "active"

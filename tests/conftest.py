@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from azure.batch.models import BatchPoolCreateOptions, BatchVmImageReference, VirtualMachineConfiguration
+from hypothesis import is_hypothesis_test
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL
@@ -29,8 +30,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long tests first, so that no worker is left with them at the end."""
-    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+    """The files with property tests first, then the long ones, so that no worker is left with those at the end.
+
+    Hypothesis takes a test for faulty when anything draws from the module `random` meanwhile, as threads do that
+    Prefect's clients leave in a worker: so it comes before any of them.
+    """
+    drawing = {item.path for item in items if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)}
+    items.sort(key=lambda item: (item.path not in drawing, "end_to_end" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from azure.batch.models import BatchPoolCreateOptions, BatchVmImageReference, VirtualMachineConfiguration
-from hypothesis import is_hypothesis_test
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL
@@ -35,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Hypothesis takes a test for faulty when anything draws from the module `random` meanwhile, as threads do that
     Prefect's clients leave in a worker: so it comes before any of them.
     """
-    drawing = {item.path for item in items if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)}
+    drawing = {item.path for item in items if isinstance(item, pytest.Function) and hasattr(item.module, "given")}
     items.sort(key=lambda item: (item.path not in drawing, "end_to_end" not in item.path.parts))
 
 

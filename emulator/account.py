@@ -100,8 +100,13 @@ class Account:
         return next(self._serials)
 
     def spawn(self, coroutine: Coroutine[Any, Any, R]) -> asyncio.Task[R]:
-        """Let something go on; should it fail, the emulator has a fault, which is remembered."""
+        """Let something go on; should it fail, the emulator has a fault, which is remembered.
+
+        In an account that was closed nothing begins: a request may still be on its way through it.
+        """
         task = asyncio.get_running_loop().create_task(coroutine)
+        if self.closing:
+            task.cancel()
         self._going_on.add(task)
         task.add_done_callback(self._over)
         return task

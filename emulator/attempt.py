@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from azure.batch.models import BatchTaskFailureInfo, OutputFile, ResourceFile
 
 import emulator.output_files
 from emulator import files, resource_files
+from emulator.clock import Clock
 from emulator.process import Processes
 from emulator.resource_files import ResourceFileError, Sources
 from emulator.storage import Storage
@@ -58,6 +60,10 @@ def ended(message: str) -> BatchTaskFailureInfo:
             "details": [{"name": "Message", "value": message}],
         }
     )
+
+
+CUT_SHORT = Outcome(failure=ended("The node went away, or the job's end was not to wait for it"))
+"""How what no longer matters ended: a start task, a job's preparation or release."""
 
 
 def exited(exit_code: int) -> Outcome:
@@ -137,6 +143,18 @@ async def attempt(command: Command, processes: Processes, sources: Sources) -> O
         return Outcome(failure=error.failure)
     except TimeoutError:
         return Outcome(KILLED, ended("The task exceeded its maximum wall clock time"))
+
+
+async def retried(
+    once: Callable[[], Awaitable[Outcome]], info: MutableMapping[str, Any], allowed: int, clock: Clock
+) -> Outcome:
+    """Try until it succeeds or the retries are used up (-1: never); `info` counts them, as the service shows it."""
+    while True:
+        outcome = await once()
+        if not outcome.retryable or info["retryCount"] >= allowed >= 0:
+            return outcome
+        info["retryCount"] += 1
+        info["lastRetryTime"] = clock.stamp()
 
 
 async def _run(command: Command, processes: Processes) -> Outcome:

@@ -16,8 +16,36 @@ if TYPE_CHECKING:
     from emulator.node import Node
 
 
-def node_environment(node: Node, directory: Path) -> dict[str, str]:
-    """What every task on a node sees; `directory` is its own."""
+def of_start_task(node: Node, directory: Path, given: Iterable[EnvironmentSetting] | None) -> dict[str, str]:
+    """What a start task sees; `directory` is its own, `given` what the user wants it to see besides."""
+    return _with_given(_of_node(node, directory), given)
+
+
+def of_task(
+    node: Node, job: Job, directory: Path, task_id: str, given: Iterable[EnvironmentSetting] | None
+) -> dict[str, str]:
+    """What a job's task, preparation or release sees; `given` is what the user wants it alone to see besides."""
+    variables = _of_node(node, directory) | {
+        "AZ_BATCH_JOB_ID": job.id,
+        "AZ_BATCH_TASK_ID": task_id,
+        "AZ_BATCH_NODE_LIST": node.model["ipAddress"],
+    }
+    preparation = job.model.job_preparation_task
+    if preparation is not None:
+        prepared = node.job_directory(job) / (preparation.id or "")
+        variables["AZ_BATCH_JOB_PREP_DIR"] = str(prepared)
+        variables["AZ_BATCH_JOB_PREP_WORKING_DIR"] = str(prepared / "wd")
+    return _with_given(variables, (*(job.model.get("commonEnvironmentSettings") or ()), *(given or ())))
+
+
+def _with_given(variables: dict[str, str], given: Iterable[EnvironmentSetting] | None) -> dict[str, str]:
+    """The service's own variables stay as they are; a setting without a value is empty."""
+    changed = {setting["name"]: setting.get("value") or "" for setting in given or ()}
+    own = {name: value for name, value in variables.items() if name.startswith("AZ_BATCH_")}
+    return variables | changed | own
+
+
+def _of_node(node: Node, directory: Path) -> dict[str, str]:
     trusted = node.account.settings.trusted
     return {
         "PATH": node.account.settings.path,
@@ -39,23 +67,3 @@ def node_environment(node: Node, directory: Path) -> dict[str, str]:
         "AZ_BATCH_CERTIFICATES_DIR": str(directory / "certs"),
         "AZ_BATCH_TASK_RESERVED_EPHEMERAL_DISK_SPACE_BYTES": "0",
     }
-
-
-def job_environment(node: Node, job: Job, directory: Path, task_id: str) -> dict[str, str]:
-    """What a job's tasks see beyond that."""
-    variables = node_environment(node, directory) | {
-        "AZ_BATCH_JOB_ID": job.id,
-        "AZ_BATCH_TASK_ID": task_id,
-        "AZ_BATCH_NODE_LIST": node.model["ipAddress"],
-    }
-    preparation = job.model.job_preparation_task
-    if preparation is not None:
-        prepared = node.job_directory(job) / (preparation.id or "")
-        variables["AZ_BATCH_JOB_PREP_DIR"] = str(prepared)
-        variables["AZ_BATCH_JOB_PREP_WORKING_DIR"] = str(prepared / "wd")
-    return variables | settings(job.model.get("commonEnvironmentSettings"))
-
-
-def settings(given: Iterable[EnvironmentSetting] | None) -> dict[str, str]:
-    """Environment settings as variables; one without a value is empty."""
-    return {setting["name"]: setting.get("value") or "" for setting in given or ()}

@@ -118,12 +118,30 @@ def remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
         if path.parent.resolve() != path.parent:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=ignore_errors)
+            _remove_directory(path)
         else:
             path.unlink(missing_ok=True)
     except OSError:
         if not ignore_errors:
             raise
+
+
+def _remove_directory(path: Path) -> None:
+    """Remove a directory, also one that a task took the permissions from: Azure's agent, as root, is above those."""
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        for directory in _directories(path):
+            directory.chmod(stat.S_IRWXU)
+        shutil.rmtree(path)
+
+
+def _directories(path: Path) -> Iterator[Path]:
+    """A directory and all below it, each before what is in it is looked for; no link is followed."""
+    yield path
+    for entry in list(path.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _directories(entry)
 
 
 def remove(path: Path, *, recursive: bool) -> None:
@@ -136,7 +154,7 @@ def remove(path: Path, *, recursive: bool) -> None:
         if not stat.S_ISDIR(path.lstat().st_mode):
             path.unlink()
         elif recursive:
-            shutil.rmtree(path)
+            _remove_directory(path)
         else:
             path.rmdir()
     except OSError as error:

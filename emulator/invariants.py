@@ -46,6 +46,10 @@ def _of_job(job: Job) -> list[str]:
             found.append(f"task {job.id}/{task.id} is ready, yet not queued")
         if state != "active" and task.ticket:
             found.append(f"task {job.id}/{task.id} is {task.state}, yet queued")
+    if job.state == "completed" and (counted["active"] or counted["running"]):
+        found.append(
+            f"job {job.id} is completed, with {counted['active']} active and {counted['running']} running tasks"
+        )
     if +job.counts != counted:
         found.append(f"job {job.id} counts {dict(+job.counts)}, not {dict(counted)}")
     if +job.slot_counts != slots:

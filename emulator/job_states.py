@@ -174,6 +174,7 @@ async def _delete(job: Job, *, release: bool) -> None:
     await _end_tasks(job, Ending.TERMINATE)
     if release:
         await preparation.release(job)
+    await preparation.abandon(job)
     await job.account.clock.delay(job.account.delays.delete)
     job.queue.drop(job)
     for task in job.tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -18,7 +19,7 @@ from azure.batch.models import (
 )
 
 from emulator import environment, files, preparation
-from emulator.attempt import Command, Outcome, exited, upload
+from emulator.attempt import CUT_SHORT, Command, Outcome, exited, retried, upload
 from emulator.clock import read_duration
 from emulator.job import Job
 from emulator.lifecycle import transition
@@ -76,6 +77,7 @@ class Node(Resource):
         self.users: dict[str, dict[str, Any]] = {}  # by lower-cased name, without their secrets
         self._keep_until = self.account.clock.now()
         self._life: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[Outcome] | None = None  # the start task that nobody waits for
 
     @property
     def gone(self) -> bool:
@@ -131,7 +133,7 @@ class Node(Resource):
         self.model.start_task = start_task
         if not start_task.get("waitForSuccess", True):
             self._ready()
-            await self._start(start_task)
+            self._starting = self.account.spawn(self._start(start_task))
             return
         self.enter(_S.WAITING_FOR_START_TASK)
         if (await self._start(start_task)).succeeded:
@@ -149,29 +151,30 @@ class Node(Resource):
         command = Command(
             self.pool.runnable(start_task["commandLine"]),
             directory,
-            environment.node_environment(self, directory) | environment.settings(start_task.environment_settings),
+            environment.of_start_task(self, directory, start_task.environment_settings),
             start_task.resource_files or (),
         )
         info = self.model.start_task_info = BatchStartTaskInfo(
             {"state": "running", "startTime": self.account.clock.stamp(), "retryCount": 0}
         )
-        allowed = start_task.get("maxTaskRetryCount", 0)
-        while True:
-            if self.account.faults.start_task_fails():
-                self.account.service.log.warning("%s: start task failed, on request", self.account.name)
-                outcome = exited(1)
-            else:
-                outcome = await self.account.attempt(command)
-            if not outcome.retryable or info["retryCount"] >= allowed >= 0:
-                break
-            info["retryCount"] += 1
-            info["lastRetryTime"] = self.account.clock.stamp()
-        info["state"] = "completed"
-        info["endTime"] = self.account.clock.stamp()
-        info["result"] = "success" if outcome.succeeded else "failure"
-        info.exit_code = outcome.exit_code
-        info.failure_info = outcome.failure
+        outcome = CUT_SHORT
+        try:
+            outcome = await retried(
+                lambda: self._start_once(command), info, start_task.get("maxTaskRetryCount", 0), self.account.clock
+            )
+        finally:
+            info["state"] = "completed"
+            info["endTime"] = self.account.clock.stamp()
+            info["result"] = "success" if outcome.succeeded else "failure"
+            info.exit_code = outcome.exit_code
+            info.failure_info = outcome.failure
         return outcome
+
+    async def _start_once(self, command: Command) -> Outcome:
+        if not self.account.faults.start_task_fails():
+            return await self.account.attempt(command)
+        self.account.service.log.warning("%s: start task failed, on request", self.account.name)
+        return exited(1)
 
     # Tasks
 
@@ -248,8 +251,7 @@ class Node(Resource):
         return Command(
             self.pool.runnable(task.model["commandLine"]),
             directory,
-            environment.job_environment(self, task.job, directory, task.id)
-            | environment.settings(task.model.get("environmentSettings")),
+            environment.of_task(self, task.job, directory, task.id, task.model.get("environmentSettings")),
             task.model.resource_files or (),
             task.limit,
         )
@@ -319,8 +321,10 @@ class Node(Resource):
 
     def clear_job(self, job: Job) -> None:
         """Remove the files of all tasks of a job."""
-        directory = job.id if job.job_schedule is None else job.directory
-        files.remove_tree(self.directory / "workitems" / directory, ignore_errors=True)
+        directory = self.job_directory(job)
+        files.remove_tree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):  # other jobs of its schedule are in there, or it never was
+            directory.parent.rmdir()
 
     # Leaving
 
@@ -335,6 +339,9 @@ class Node(Resource):
         await self.emptied.wait()
         if not self.up:
             await preparation.end(self)
+            if self._starting is not None:
+                self._starting.cancel()
+                await asyncio.wait([self._starting])
 
     def retained(self) -> float:
         """For how many more seconds files of completed tasks must be kept."""

@@ -192,7 +192,7 @@ def job(options: BatchJobCreateOptions) -> dict[str, Any]:
         body["jobReleaseTask"] = _release(options.job_release_task)
     if options.job_manager_task is not None:
         body["jobManagerTask"] = _manager(options.job_manager_task, body)
-    _pool_info(options.pool_info)
+    pool_info(options.pool_info)
     return body
 
 
@@ -209,7 +209,8 @@ def job_schedule(options: BatchJobScheduleCreateOptions) -> dict[str, Any]:
     return {**given, "schedule": schedule, "jobSpecification": specification}
 
 
-def _pool_info(pool_info: BatchPoolInfo) -> None:
+def pool_info(pool_info: BatchPoolInfo) -> None:
+    """Refuse what names no pool, or two."""
     specification = pool_info.auto_pool_specification
     if (specification is None) is (not pool_info.pool_id):
         raise invalid("poolInfo", pool_info.pool_id or "", "must have one of poolId and autoPoolSpecification")

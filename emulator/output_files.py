@@ -88,7 +88,7 @@ async def upload(
         if not wanted:
             return None
         pattern, destination = wanted[0]
-        return _failure("FileUploadMiscError", pattern, _without_sas(destination.container_url))
+        return _failure("FileUploadMiscError", pattern, storage.without_secrets(destination.container_url))
 
 
 def _replaced(directory: Path, name: str) -> TextIO:
@@ -110,7 +110,7 @@ async def _upload(
     failure = None
     for pattern, destination in wanted:
         found = await asyncio.to_thread(_found, pattern, destination.path, directory / "wd", root, environment)
-        shown = _without_sas(destination.container_url)
+        shown = storage.without_secrets(destination.container_url)
         _tell(told, f"{len(found)} files match {pattern!r}, for {shown}")
         try:
             await _upload_all(found, destination, reached)
@@ -119,10 +119,6 @@ async def _upload(
             _tell(failed, f"{code}: {pattern!r} to {shown}: {refused}")
             failure = failure or _failure(code, pattern, shown)
     return failure
-
-
-def _without_sas(url: str) -> str:
-    return url.partition("?")[0]
 
 
 def _tell(file: TextIO, line: str) -> None:

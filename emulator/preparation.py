@@ -14,7 +14,7 @@ from azure.batch.models import (
 )
 
 from emulator import environment
-from emulator.attempt import Command, Outcome, ended
+from emulator.attempt import CUT_SHORT, Command, Outcome, retried
 from emulator.clock import read_duration
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class Preparation:
         return Command(
             self.node.pool.runnable(task["commandLine"]),
             directory,
-            environment.job_environment(self.node, self.job, directory, task.id or "")
-            | environment.settings(task.environment_settings),
+            environment.of_task(self.node, self.job, directory, task.id or "", task.environment_settings),
             task.resource_files or (),
             limit,
         )
@@ -69,14 +68,13 @@ class Preparation:
         command = self._command(task, directory, read_duration(constraints["maxWallClockTime"]))
         info = {**self._info(directory), "retryCount": 0}
         self.model["jobPreparationTaskExecutionInfo"] = info
-        allowed = constraints["maxTaskRetryCount"]
-        while True:
-            outcome = await account.attempt(command)
-            if not outcome.retryable or info["retryCount"] >= allowed >= 0:
-                break
-            info["retryCount"] += 1
-            info["lastRetryTime"] = account.clock.stamp()
-        _ended(info, outcome, account.clock.stamp())
+        outcome = CUT_SHORT
+        try:
+            outcome = await retried(
+                lambda: account.attempt(command), info, constraints["maxTaskRetryCount"], account.clock
+            )
+        finally:
+            _ended(info, outcome, account.clock.stamp())
         self.succeeded = outcome.succeeded
         return outcome.succeeded
 
@@ -87,7 +85,7 @@ class Preparation:
         limit = min(read_duration(task["maxWallClockTime"]), LONGEST_RELEASE)
         info = self._info(directory)
         self.model["jobReleaseTaskExecutionInfo"] = info
-        outcome = Outcome(failure=ended("The node went away"))
+        outcome = CUT_SHORT
         try:
             outcome = await account.attempt(self._command(task, directory, limit))
         finally:
@@ -165,17 +163,27 @@ def forget(node: Node, *, rebooted: bool) -> None:
 
 
 async def release(job: Job) -> None:
-    """Run the job release task on every node, still there, on which the job was prepared."""
+    """Run the job release task, once, on every node, still there, on which the job was prepared."""
     task: BatchJobReleaseTask | None = job.model.job_release_task
     present = [found for node, found in job.prepared.items() if not node.gone]
     for found in present:
         if found.going_on is not None and not found.going_on.done():
             found.going_on.cancel()
     if task is not None:
-        releases: list[asyncio.Task[None]] = []
         for found in present:
-            if found.node.up:
+            if found.node.up and found.releasing is None:
                 found.releasing = job.account.spawn(found.release(task))
-                releases.append(found.releasing)
-        # A release that ends with its node holds nobody up; what else goes wrong in one, `spawn` remembers.
-        await asyncio.gather(*releases, return_exceptions=True)
+    releases = [found.releasing for found in present if found.releasing is not None]
+    if releases:
+        # Not `gather`: a job that is deleted while it is being released goes on with the same releases.
+        # One that ends with its node holds nobody up; what else goes wrong in one, `spawn` remembers.
+        await asyncio.wait(releases)
+
+
+async def abandon(job: Job) -> None:
+    """End what prepares or releases the job: it is deleted by force."""
+    going_on = [each for found in job.prepared.values() for each in (found.going_on, found.releasing) if each]
+    for each in going_on:
+        each.cancel()
+    if going_on:
+        await asyncio.wait(going_on)

@@ -83,7 +83,7 @@ async def fetch(sources: Sources, resource_files: Iterable[ResourceFile], direct
 
 async def _download(sources: Sources, resource_file: ResourceFile, directory: Path) -> None:
     url, file_path = resource_file.http_url or "", resource_file.file_path or ""
-    shown = url.partition("?")[0]  # a SAS is a secret
+    shown = storage.without_secrets(url)
     if sources.storage.expired(url):
         raise _refused(403, shown, file_path)
     try:
@@ -114,7 +114,7 @@ def _late(url: str, file_path: str) -> ResourceFileError:
 
 async def _download_container(sources: Sources, resource_file: ResourceFile, directory: Path) -> None:
     url = resource_file.storage_container_url
-    shown = url.partition("?")[0] if url else resource_file.auto_storage_container_name or ""
+    shown = storage.without_secrets(url) if url else resource_file.auto_storage_container_name or ""
     try:
         async with _container(sources, resource_file) as container:
             try:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-import shutil
 
 import httpx
 
+from emulator import files
 from emulator.account import Account
 from emulator.process import Processes
 from emulator.settings import Settings
 from emulator.window.requests import Requests
+
+_LOCK = "emulator.lock"
 
 
 class UnusableRoot(Exception):
@@ -38,8 +40,11 @@ class Service:
             UnusableRoot: when another emulator has it, or it holds other people's files.
             OSError: when it cannot be written.
         """
+        for directory in self.settings.root.parents:
+            if directory.name == "nodes" and (directory.parent / _LOCK).exists():
+                raise UnusableRoot(f"it is among the nodes of the emulator with the root {directory.parent}")
         self.settings.root.mkdir(parents=True, exist_ok=True)
-        lock = self.settings.root / "emulator.lock"
+        lock = self.settings.root / _LOCK
         if self.nodes.exists() and not lock.exists():
             raise UnusableRoot(f"{self.nodes} is not an emulator's, and would be removed")
         self._lock = lock.open("a")
@@ -52,7 +57,7 @@ class Service:
         if ended:
             self.log.warning("ended %d processes that an emulator which died had left running", ended)
         if self.nodes.exists():
-            shutil.rmtree(self.nodes)
+            files.remove_tree(self.nodes)
         self.nodes.mkdir()
 
     def account(self, name: str) -> Account:
@@ -64,8 +69,9 @@ class Service:
 
     def forget(self, account: Account) -> None:
         """Drop an account that was closed, and the files of its nodes."""
-        self.accounts.pop(account.name, None)
-        shutil.rmtree(account.directory, ignore_errors=True)
+        if self.accounts.get(account.name) is account:  # else it was forgotten already, and another may have its name
+            del self.accounts[account.name]
+            files.remove_tree(account.directory, ignore_errors=True)
 
     async def close(self) -> None:
         """End every task's processes."""

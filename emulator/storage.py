@@ -36,6 +36,13 @@ class Refused(Exception):
         self.timed_out = timed_out
 
 
+def without_secrets(url: str) -> str:
+    """A URL that people may see: without its query, where a SAS is, and without a user's name and password."""
+    scheme, separator, rest = url.partition("?")[0].rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def refusal(error: Exception) -> Refused:
     """What an error of the storage client comes down to, without the URL (and its SAS) in it."""
     status = error.status_code if isinstance(error, HttpResponseError) else None

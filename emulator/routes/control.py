@@ -75,9 +75,9 @@ def _change(account: Account, name: str, value: Any) -> Callable[[], None]:
         case "shortage":
             return partial(setattr, account, name, None if value is None else _shortage(name, value))
         case "failingStartTasks":
-            return partial(setattr, account.faults, "failing_start_tasks", int(_number(name, value)))
+            return partial(setattr, account.faults, "failing_start_tasks", _count(name, value))
         case "taskCountsLag":
-            return partial(setattr, account.faults, "task_counts_lag", _number(name, value))
+            return partial(setattr, account.faults, "task_counts_lag", _least_zero(name, value))
         case "lowerCaseStatuses":
             if not isinstance(value, bool):
                 raise invalid(name, value, "must be true or false")
@@ -105,15 +105,26 @@ def _number(name: str, value: Any) -> float:
     return value
 
 
+def _least_zero(name: str, value: Any) -> float:
+    if _number(name, value) < 0:
+        raise invalid(name, value, "must not be negative")
+    return value
+
+
+def _count(name: str, value: Any) -> int:
+    if not isinstance(value, int) or _least_zero(name, value) != value:
+        raise invalid(name, value, "must be a whole number")
+    return value
+
+
 def _replaced(kept: R, name: str, value: Any) -> R:
     """A record of numbers with some of its fields changed."""
     known = {field.name for field in fields(kept)}
     if not isinstance(value, dict) or not value.keys() <= known:
         raise invalid(name, value, "must be an object of " + ", ".join(sorted(known)))
     for each, number in value.items():
-        if _number(f"{name}.{each}", number) < 0:
-            raise invalid(f"{name}.{each}", number, "must not be negative")
-    return replace(kept, **{each: type(getattr(kept, each))(number) for each, number in value.items()})
+        (_count if isinstance(getattr(kept, each), int) else _least_zero)(f"{name}.{each}", number)
+    return replace(kept, **value)
 
 
 def _shortage(name: str, value: Any) -> Shortage:
@@ -121,7 +132,7 @@ def _shortage(name: str, value: Any) -> Shortage:
         raise invalid(name, value, "must be an object of nodes and code")
     if value.get("code", SHORTAGE_CODES[0]) not in SHORTAGE_CODES:
         raise invalid(f"{name}.code", value["code"], "must be one of " + ", ".join(SHORTAGE_CODES))
-    return Shortage(int(_number(f"{name}.nodes", value["nodes"])), value.get("code", SHORTAGE_CODES[0]))
+    return Shortage(_count(f"{name}.nodes", value["nodes"]), value.get("code", SHORTAGE_CODES[0]))
 
 
 _BEFALLS = {"preempt": node_states.preempt, "lose": node_states.lose, "break": node_states.spoil}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from azure.batch.models import (
@@ -10,6 +11,7 @@ from azure.batch.models import (
     BatchJobDisableOptions,
     BatchJobPreparationAndReleaseTaskStatus,
     BatchJobUpdateOptions,
+    BatchPoolInfo,
 )
 from azure.batch.models._models import BatchJobTerminateOptions  # the SDK keeps it to itself
 from starlette.requests import Request
@@ -92,17 +94,35 @@ def _change(request: Request, changes: dict[str, Any]) -> Response:
 
 
 def _move_to_pool(job: Job, pool_info: Any) -> None:
-    pool_id = pool_info.get("poolId")
+    pool_id, specification = pool_info.get("poolId"), pool_info.get("autoPoolSpecification")
+    if specification is not None and not pool_id:
+        _keep_auto_pool(job, specification)
+        return
+    options.pool_info(BatchPoolInfo(pool_info))
     if pool_id == job.pool_id:
         return
-    if job.state != "disabled" or not pool_id:
+    if job.state != "disabled":
         raise InvalidPropertyValue(
             PropertyName="poolInfo", Reason="a job moves to another pool only while it is disabled"
         )
-    options.check_id(pool_id, "poolInfo.poolId")
     job.queue.drop(job)
     job.model["poolInfo"] = {"poolId": pool_id}
     job.model["executionInfo"]["poolId"] = pool_id
+
+
+def _keep_auto_pool(job: Job, specification: Mapping[str, Any]) -> None:
+    """Change whether the job's own pool is kept after it: nothing else of an auto pool can be changed."""
+    present = job.model.pool_info.auto_pool_specification
+
+    def rest(of: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {name: value for name, value in (of or {}).items() if name != "keepAlive"}
+
+    if present is None or rest(present) != rest(specification) or present["poolLifetimeOption"] != "job":
+        raise InvalidPropertyValue(
+            PropertyName="poolInfo.autoPoolSpecification",
+            Reason="only keepAlive can be changed, and only of a pool that lives as long as its job",
+        )
+    present["keepAlive"] = bool(specification.get("keepAlive"))
 
 
 def _forced(request: Request) -> bool:

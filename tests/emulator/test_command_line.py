@@ -164,3 +164,12 @@ def _lives(path: Path) -> bool:
         return ") Z " not in (path / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_root_among_another_emulators_nodes_is_refused(tmp_path: Path) -> None:
+    emulator = start_emulator(tmp_path / "root")
+    try:
+        inside = tmp_path / "root" / "nodes" / "account" / "mine"
+        assert "among the nodes of the emulator" in _refused("--port", "0", "--root", str(inside))
+    finally:
+        assert stop(emulator) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -122,6 +123,10 @@ def test_settings_are_changed_wholly_or_not_at_all(account: Account) -> None:
     for wrong in (
         {"clockOffset": 60, "failingStartTasks": 2, "taskCountsLag": "x"},
         {"delays": {"leave": 7, "start": -1}},
+        {"failingStartTasks": -1},
+        {"failingStartTasks": 1.5},
+        {"taskCountsLag": -1},
+        {"shortage": {"nodes": -1}},
         {"quotas": {"pools": 1}, "shortage": {"nodes": 1, "code": "None"}},
         {"shortage": {"nodes": 1}, "nonsense": 1},
     ):
@@ -146,3 +151,15 @@ def test_what_is_not_supported_is_refused_by_its_name(account: Account) -> None:
     with pytest.raises(HttpResponseError, match=r"NotImplemented.*networkConfiguration") as refused:
         account.job(networkConfiguration={"subnetId": "a", "skipWithdrawFromVNet": False})
     assert refused.value.status_code == 501
+
+
+def test_a_reset_leaves_nothing_of_requests_on_their_way(account: Account) -> None:
+    _fault(account, "delay", method="POST", path="/pools", seconds=1)
+    with ThreadPoolExecutor(1) as one:
+        late = one.submit(account.pool, "late", wait=False)
+        until(lambda: account.control("GET", "/faults")["requests"] == [], "the request is on its way")
+        account.control("POST", "/reset")
+        late.result()
+    account.pool()
+    assert [pool.id for pool in account.client.list_pools()] == ["pool"]
+    # And on the disk, see `account`: the directories of the late pool's nodes would be of no node.

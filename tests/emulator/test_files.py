@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from emulator.files import listed
+from emulator.files import listed, remove_tree
 from tests.emulator.conftest import Account, Emulator, until
+
+_NOBODY = 65534
 
 
 def _close(error: HttpResponseError) -> None:
@@ -197,3 +204,33 @@ def test_a_name_that_is_no_utf_8_is_listed(account: Account) -> None:
     account.completed("task")
     names = [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
     assert names == ["stderr.txt", "stdout.txt", "wd", "wd/caf\ufffd"]
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A directory of a user whom permissions bind, and the test runs as that one: as `nobody`, instead of root."""
+    user = os.geteuid()
+    directory = Path(tempfile.mkdtemp())
+    if user == 0:
+        os.chown(directory, _NOBODY, _NOBODY)
+        os.seteuid(_NOBODY)
+    try:
+        yield directory
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(directory)
+
+
+def test_a_tree_without_permissions_is_removed_and_no_link_in_it_followed(unprivileged: Path) -> None:
+    tree, other = unprivileged / "tree", unprivileged / "other"
+    (tree / "read" / "only").mkdir(parents=True)
+    (tree / "read" / "only" / "file").touch()
+    (tree / "read" / "link").symlink_to(other)
+    other.mkdir(mode=0o500)
+    for directory in ("read/only", "read", "."):
+        (tree / directory).chmod(0)
+    with pytest.raises(PermissionError):
+        shutil.rmtree(tree)
+    remove_tree(tree)
+    assert not tree.exists()
+    assert stat.S_IMODE(other.stat().st_mode) == 0o500

@@ -130,3 +130,42 @@ def test_a_rebooted_node_is_prepared_again_if_the_job_wants_it(account: Account,
     account.task("second", "/bin/true")
     account.completed("second")
     assert _log(account) == log
+
+
+def _releasing(account: Account, command: str, tmp_path: Path) -> str:
+    """A job whose release task runs: the id of that task's process."""
+    account.pool()
+    release = f"/bin/bash -c 'echo $$ >> {tmp_path}/releases; {command}'"
+    account.job(jobPreparationTask={"commandLine": "/bin/true"}, jobReleaseTask={"commandLine": release})
+    account.task("task", "/bin/true")
+    account.completed("task")
+    account.client.begin_terminate_job("job", BECAUSE, polling_interval=0.1)
+    written = tmp_path / "releases"
+    return until(lambda: written.read_text().strip() if written.exists() else "", "the release task runs")
+
+
+def test_a_job_that_is_deleted_while_it_is_released_is_released_once(account: Account, tmp_path: Path) -> None:
+    pid = _releasing(account, f"until [ -e {tmp_path}/go ]; do sleep 0.1; done", tmp_path)
+    deleting = account.client.begin_delete_job("job", polling_interval=0.1)
+    assert Path(f"/proc/{pid}").exists()
+    (tmp_path / "go").touch()
+    deleting.result()
+    assert (tmp_path / "releases").read_text().split() == [pid]
+
+
+def test_a_job_that_is_deleted_by_force_waits_for_no_release(account: Account, tmp_path: Path) -> None:
+    pid = _releasing(account, "sleep 300", tmp_path)
+    account.client.begin_delete_job("job", force=True, polling_interval=0.1).result()
+    assert not Path(f"/proc/{pid}").exists()
+    assert (tmp_path / "releases").read_text().split() == [pid]
+
+
+def test_a_preparation_that_is_cut_short_says_so(account: Account) -> None:
+    account.pool()
+    account.job(jobPreparationTask={"commandLine": "sleep 300"})
+    account.task("task", "/bin/true")
+    account.task_becomes("preparing", "task")
+    account.client.begin_terminate_job("job", BECAUSE, polling_interval=0).result()
+    (status,) = account.client.list_job_preparation_and_release_task_status("job")
+    info = status.job_preparation_task_execution_info
+    assert (info.state, info.result, info.failure_info.code) == ("completed", "failure", "TaskEnded")

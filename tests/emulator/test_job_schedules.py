@@ -346,3 +346,18 @@ def test_its_jobs_are_filtered_and_trimmed(account: Account) -> None:
     _clock(account, 1.1)
     found = account.client.list_jobs_from_schedule("NIGHTLY", filter="state eq 'completed'", select=["id"])
     assert [(job.id, job.url) for job in found] == [("nightly:job-1", None)]
+
+
+def test_a_job_of_the_same_id_takes_only_its_own_files_along(account: Account) -> None:
+    account.pool()
+    account.job("nightly")
+    account.task("task", "/bin/true", job_id="nightly")
+    account.completed("task", "nightly")
+    manager = {"id": "manager", "commandLine": "/bin/echo here", "killJobOnCompletion": False}
+    _schedule(account, {**SPECIFICATION, "jobManagerTask": manager}, recurrenceInterval="PT1H")
+    _clock(account, 1.5)
+    account.client.begin_terminate_job("nightly:job-1", BECAUSE, polling_interval=0).result()
+    until(lambda: "nightly:job-2" in _jobs(account), "the next job is there")
+    account.completed("manager", "nightly:job-2")
+    account.client.begin_delete_job("nightly", polling_interval=0).result()
+    assert account.text("manager", job_id="nightly:job-2") == "here\n"

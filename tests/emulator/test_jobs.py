@@ -1,9 +1,7 @@
-"""Jobs: their states, what ends them, preparation and release tasks, pools of their own."""
+"""Jobs: their states, what ends them, what can be changed."""
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 
 import pytest
@@ -14,10 +12,9 @@ from azure.core.exceptions import (
     HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
-    ResourceNotFoundError,
 )
 
-from tests.emulator.conftest import UBUNTU, Account, until
+from tests.emulator.conftest import Account, until
 
 BECAUSE = models.BatchJobTerminateOptions(termination_reason="Enough")
 
@@ -217,75 +214,6 @@ def test_a_job_id_is_taken_however_it_is_capitalised(account: Account) -> None:
     assert account.client.get_job("joB").id == "Job"
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_job_can_have_a_pool_of_its_own(account: Account, keep: bool) -> None:
-    account.client.create_job(
-        models.BatchJobCreateOptions(
-            {
-                "id": "job",
-                "poolInfo": {
-                    "autoPoolSpecification": {
-                        "autoPoolIdPrefix": "auto",
-                        "poolLifetimeOption": "job",
-                        "keepAlive": keep,
-                        "pool": {
-                            "vmSize": "STANDARD_D2S_V3",
-                            "virtualMachineConfiguration": UBUNTU,
-                            "targetDedicatedNodes": 1,
-                        },
-                    }
-                },
-            }
-        )
-    )
-    job = account.client.get_job("job")
-    pool_id = job.execution_info.pool_id
-    assert re.fullmatch(r"auto_[0-9A-Fa-f-]{36}", pool_id)
-    assert job.pool_info.auto_pool_specification.pool.vm_size.lower() == "standard_d2s_v3"
-    account.task("task", "/bin/true")
-    account.completed("task")
-    account.client.begin_terminate_job("job", BECAUSE, polling_interval=0).result()
-    if keep:
-        assert account.client.get_pool(pool_id).state == "active"
-    else:
-
-        def gone() -> bool:
-            try:
-                return account.client.get_pool(pool_id).state != "deleting" and False
-            except ResourceNotFoundError:
-                return True
-
-        until(gone, "the pool of the job is deleted")
-
-
-def test_common_environment_settings_reach_every_task(account: Account) -> None:
-    account.pool()
-    account.job(commonEnvironmentSettings=[{"name": "A", "value": "job"}, {"name": "B", "value": "job"}])
-    account.task("task", "/bin/bash -c 'echo $A $B'", environmentSettings=[{"name": "B", "value": "task"}])
-    account.completed("task")
-    assert account.text("task") == "job task\n"
-
-
-def test_a_task_sees_the_variables_of_batch(account: Account) -> None:
-    account.pool()
-    account.job()
-    program = "import json, os; print(json.dumps(dict(os.environ)))"
-    account.task("task", f'/usr/bin/env python3 -c "{program}"')
-    account.completed("task")
-    seen = json.loads(account.text("task"))
-    (node,) = account.client.list_nodes("pool")
-    assert seen["AZ_BATCH_ACCOUNT_NAME"] == account.name
-    assert (seen["AZ_BATCH_POOL_ID"], seen["AZ_BATCH_JOB_ID"], seen["AZ_BATCH_TASK_ID"]) == (
-        "pool",
-        "job",
-        "task",
-    )
-    assert (seen["AZ_BATCH_NODE_ID"], seen["AZ_BATCH_NODE_IS_DEDICATED"]) == (node.id, "true")
-    assert seen["AZ_BATCH_TASK_WORKING_DIR"] == f"{seen['AZ_BATCH_TASK_DIR']}/wd"
-    assert seen["AZ_BATCH_TASK_DIR"] == f"{seen['AZ_BATCH_NODE_ROOT_DIR']}/workitems/job/job-1/task"
-    assert not {"AZURE_BATCH_ACCESS_KEY", "EMULATOR_KEY"} & seen.keys()
-
-
 def test_a_deleted_job_stays_deleting_for_a_while_and_its_files_go(account: Account) -> None:
     account.control("POST", "/settings", {"delays": {"delete": 20}})
     account.pool()
@@ -302,17 +230,6 @@ def test_a_deleted_job_stays_deleting_for_a_while_and_its_files_go(account: Acco
     (node,) = account.client.list_nodes("pool")
     names = [file.name for file in account.client.list_node_files("pool", node.id, recursive=True)]
     assert not [name for name in names if name.startswith("workitems/")]
-
-
-def test_a_job_whose_pool_cannot_be_made_ends_with_a_scheduling_error(account: Account) -> None:
-    account.control("POST", "/settings", {"quotas": {"pools": 0}})
-    specification = {
-        "poolLifetimeOption": "job",
-        "pool": {"vmSize": "STANDARD_D2S_V3", "virtualMachineConfiguration": UBUNTU},
-    }
-    account.job(poolInfo={"autoPoolSpecification": specification})
-    error = _job_becomes(account, "completed").execution_info.scheduling_error
-    assert error.code == "AutoPoolCreationFailedWithQuotaReached"
 
 
 def test_changes_of_a_job_and_a_task_hold_to_their_conditions(account: Account) -> None:

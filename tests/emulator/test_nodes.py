@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,3 +164,32 @@ def test_a_node_tells_what_it_did(account: Account) -> None:
     assert [recent.task_id for recent in node.recent_tasks] == ["bad", "good"]
     with pytest.raises(ResourceNotFoundError, match="NodeNotFound"):
         account.client.get_node("pool", "tvmps_none")
+
+
+def test_a_start_task_nobody_waits_for_goes_on_while_its_node_waits_to_leave(account: Account, tmp_path: Path) -> None:
+    account.control("POST", "/settings", {"delays": {"allocation": 0}})
+    start = f"/bin/bash -c 'echo $$ > {tmp_path}/pid; sleep 300'"
+    account.pool(startTask={"commandLine": start, "waitForSuccess": False})
+    account.job()
+    wait = f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; kill -0 $(cat {tmp_path}/pid)"
+    account.task("task", f"/bin/bash -c '{wait}'")
+    account.task_becomes("running", "task")
+    written = tmp_path / "pid"
+    pid = until(lambda: written.exists() and written.read_text().strip(), "the start task runs")
+    options = {"nodeList": [_node(account).id], "nodeDeallocationOption": "taskcompletion"}
+    leaving = account.client.begin_remove_nodes("pool", options, polling_interval=0.1)
+    until(lambda: account.client.get_pool("pool").allocation_state == "resizing", "the node waits to leave")
+    assert _node(account).start_task_info.state == "running"
+    (tmp_path / "go").touch()
+    leaving.result()
+    account.nodes_become("idle", number=0)
+    assert not Path(f"/proc/{pid}").exists()
+    assert account.completed("task").execution_info.result == "success"
+
+
+def test_a_start_task_that_is_cut_short_says_so(account: Account) -> None:
+    account.pool(startTask={"commandLine": "sleep 300", "waitForSuccess": False})
+    account.control("POST", f"/pools/pool/nodes/{_node(account).id}/break")
+    until(lambda: _node(account).start_task_info.state == "completed", "the start task is ended")
+    info = _node(account).start_task_info
+    assert (info.result, info.failure_info.code, info.exit_code) == ("failure", "TaskEnded", None)

@@ -364,3 +364,23 @@ def test_a_pattern_that_begins_outside_of_the_node_matches_nothing(ready: Accoun
     ready.task("task", "/bin/true", outputFiles=[output])
     assert ready.completed("task").execution_info.failure_info is None
     assert list(container.list_blobs()) == []
+
+
+@pytest.mark.parametrize("way", ["file", "container", "output"])
+def test_a_password_in_a_url_is_not_shown(account: Account, way: str) -> None:
+    account.pool()
+    account.job()
+    url = "http://user:pass-word@127.0.0.1:9/x"
+    account.task(
+        "task",
+        "/bin/true",
+        resourceFiles=[{"httpUrl": url, "filePath": "a"}]
+        if way == "file"
+        else [{"storageContainerUrl": url}]
+        if way == "container"
+        else [],
+        outputFiles=[_output(url, "../stdout.txt")] if way == "output" else [],
+    )
+    failure = account.completed("task").execution_info.failure_info
+    assert "http://127.0.0.1:9/x" in str(failure)
+    assert "pass-word" not in str(failure)

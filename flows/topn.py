@@ -134,7 +134,7 @@ async def count(
             failure = await merge_tables(own, cache, counted, timedelta(seconds=time.monotonic() - began))
     counted.results.save(folder)
     await report.log_results(counted.results)
-    counted = replace(counted, pictures=await asyncio.to_thread(report.draw, counted))
+    counted = replace(counted, pictures=await report.try_draw(counted))
     report.save_pictures(folder, counted.pictures)
     if own.recovered:  # else there is no container
         await report.try_log_output(clients, held.run, counted.pictures)

@@ -19,13 +19,13 @@ from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact, 
 from prefect.cache_policies import NO_CACHE
 
 from tasks.clients import Clients
+from tasks.drawing_process import PicturesNotDrawn, draw
 from tasks.errors import brief
-from tasks.pictures import Picture, top_words_chart
+from tasks.pictures import Picture
 from tasks.plan import Plan
 from tasks.results import Counted, FailedFile, Results
 from tasks.retries import STEP
 from tasks.run import Run
-from tasks.timeline import timeline
 
 RESULTS_ARTIFACT = "topn-results"
 REPORT_ARTIFACT = "topn-report"
@@ -33,7 +33,6 @@ FAILURES_ARTIFACT = "topn-failures"
 OUTPUT_ARTIFACT = "topn-output"
 
 LONGEST_LIST = 50  # failed files told one by one
-LONGEST_CHART = 25  # bars that stay readable
 LONGEST_TABLE = 1000  # rows: an artifact is one row of Prefect's database
 LONGEST_CELL = 500  # characters
 LONGEST_WORD = 60  # characters: a word of 64 KiB would push its count off the page
@@ -180,13 +179,13 @@ def write_report(run: Run, plan: Plan, counted: Counted, bill: Bill | None, dele
     return "\n".join(parts)
 
 
-def draw(counted: Counted) -> dict[str, Picture]:
-    """The top words of all files, and the way of each Batch task, by the pictures' names."""
-    words = counted.results.overall.words
-    return {
-        "top-words": top_words_chart(words[:LONGEST_CHART], f"Top {len(words[:LONGEST_CHART])} words of all files"),
-        "timeline": timeline(counted.spans),
-    }
+async def try_draw(counted: Counted) -> dict[str, Picture]:
+    """The pictures of the report by their names; a run does not fail because they could not be drawn."""
+    try:
+        return await draw(counted.results.overall.words, counted.spans)
+    except PicturesNotDrawn as error:
+        get_run_logger().warning("The report has no pictures: %s", error)
+        return {}
 
 
 def save_pictures(folder: Path, pictures: Mapping[str, Picture]) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,9 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.drawing_process import PicturesNotDrawn, draw
 from tasks.pictures import Picture, em_width, shortened, top_words_chart
+from tasks.timeline import Span, timeline
 
 WORDS = [("the", 6821), ("of", 3540), ("and", 998)]
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SPANS = [Span("a.txt", "node", NOON, NOON, None, None, NOON + timedelta(seconds=3), failed=False)]
 ANYTHING = st.text(st.characters(), max_size=40)  # lone surrogates, controls and noncharacters included
 
 
@@ -145,3 +150,17 @@ def test_only_drawing_imports_matplotlib_and_never_its_global_state() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=120)
+
+
+async def test_a_process_of_its_own_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    words = [(f"{word}\ud800", count) for word, count in WORDS]
+    drawn = await draw(words, SPANS)
+    assert drawn == {"top-words": top_words_chart(words, "Top 3 words of all files"), "timeline": timeline(SPANS)}
+
+
+async def test_a_process_that_cannot_draw_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise SystemExit('no room for pictures')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(PicturesNotDrawn, match=r"status 1: no room for pictures\.$"):
+        await draw(WORDS, SPANS)

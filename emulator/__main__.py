@@ -131,6 +131,7 @@ def _settings(arguments: Sequence[str] | None) -> tuple[socket.socket, Settings]
         speed=given.speed,
         path=os.environ.get("PATH", os.defpath),
         trusted=os.environ.get("SSL_CERT_FILE"),
+        metadata=os.environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST"),
     )
 
 

@@ -71,7 +71,6 @@ class Account:
         self.quotas = Quotas()
         self.faults = Faults()
         self.storage = Storage(self.clock, service.settings.storage_timeout, service.settings.auto_storage)
-        self._sources = Sources(service.client, self.storage)
         self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
         self.past_usage: deque[BatchPoolUsageMetrics] = deque(maxlen=_PAST_USAGE)  # that of deleted pools
@@ -122,11 +121,11 @@ class Account:
         """Call something after a user's own length of time, which `--speed` does not shorten."""
         return asyncio.get_running_loop().call_later(length.total_seconds(), call, *arguments)
 
-    async def attempt(self, command: Command) -> Outcome:
-        """Run a command once on behalf of a node."""
+    async def attempt(self, command: Command, storage: Storage) -> Outcome:
+        """Run a command once on behalf of a node, which reaches storage in its own way."""
         self.attempts += 1
         try:
-            return await attempt(command, self.service.processes, self._sources)
+            return await attempt(command, self.service.processes, Sources(self.service.client, storage))
         finally:
             self.attempts -= 1
 

@@ -51,8 +51,6 @@ REFUSED: dict[str, set[str]] = {
     "BatchStartTask": {"containerSettings"},
     "BatchJobPreparationTask": {"containerSettings"},
     "BatchJobReleaseTask": {"containerSettings"},
-    "ResourceFile": {"identityReference"},
-    "OutputFileBlobContainerDestination": {"identityReference"},
     "UserIdentity": {"username"},
 }
 """Properties by model that would need what the emulator does not do: a value that asks for it is a 501."""

@@ -46,14 +46,17 @@ def _with_given(variables: dict[str, str], given: Iterable[EnvironmentSetting] |
 
 
 def _of_node(node: Node, directory: Path) -> dict[str, str]:
-    trusted = node.account.settings.trusted
+    settings = node.account.settings
+    metadata = settings.metadata if node.pool.identities else None
     return {
-        "PATH": node.account.settings.path,
-        **({"SSL_CERT_FILE": trusted} if trusted else {}),
+        "PATH": settings.path,
+        **({"SSL_CERT_FILE": settings.trusted} if settings.trusted else {}),
+        # Azure's is at a fixed address of the node; clients take another one from this variable.
+        **({"AZURE_POD_IDENTITY_AUTHORITY_HOST": metadata} if metadata else {}),
         "LANG": "C.UTF-8",
         "HOME": str(directory / "wd"),
         "AZ_BATCH_ACCOUNT_NAME": node.account.name,
-        "AZ_BATCH_ACCOUNT_URL": f"{node.account.settings.endpoint}/",
+        "AZ_BATCH_ACCOUNT_URL": f"{settings.endpoint}/",
         "AZ_BATCH_POOL_ID": node.pool.id,
         "AZ_BATCH_NODE_ID": node.id,
         "AZ_BATCH_NODE_IS_DEDICATED": "true" if node.model["isDedicated"] else "false",

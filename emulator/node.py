@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from emulator.clock import read_duration
 from emulator.job import Job
 from emulator.lifecycle import transition
 from emulator.resource import Resource
+from emulator.storage import Storage
 from emulator.task import Ending, Task
 
 if TYPE_CHECKING:
@@ -93,6 +95,11 @@ class Node(Resource):
     def open(self) -> bool:
         """Whether tasks may be given to it, when they fit."""
         return self.up and not self.leaving and self.model["schedulingState"] == "enabled"
+
+    @property
+    def storage(self) -> Storage:
+        """Storage as its tasks reach it: with the identities that its pool has now."""
+        return replace(self.account.storage, identities=self.pool.identities)
 
     def enter(self, state: BatchNodeState) -> None:
         """Enter a state."""
@@ -172,7 +179,7 @@ class Node(Resource):
 
     async def _start_once(self, command: Command) -> Outcome:
         if not self.account.faults.start_task_fails():
-            return await self.account.attempt(command)
+            return await self.account.attempt(command, self.storage)
         self.account.service.log.warning("%s: start task failed, on request", self.account.name)
         return exited(1)
 
@@ -240,11 +247,11 @@ class Node(Resource):
     async def _attempt(self, task: Task) -> Outcome:
         """Run the task once; its output files are uploaded unless it is to be tried again."""
         command = self._command(task)
-        outcome = await self.account.attempt(command)
+        outcome = await self.account.attempt(command, self.storage)
         output_files = task.model.output_files
         if not output_files or task.job.retries(task, outcome):
             return outcome
-        return await upload(outcome, output_files, command, self.directory, self.account.storage)
+        return await upload(outcome, output_files, command, self.directory, self.storage)
 
     def _command(self, task: Task) -> Command:
         directory = self.job_directory(task.job) / task.id

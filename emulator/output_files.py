@@ -44,6 +44,7 @@ def check(output_file: OutputFile, path: str) -> None:
     container = output_file.destination.container
     if container is None:
         raise MissingRequiredProperty(PropertyName=f"{path}.destination.container")
+    storage.check_identity(container.identity_reference, f"{path}.destination.container")
     for header in container.upload_headers or ():
         if _settings_name(header.name) not in _HEADERS:
             raise invalid(
@@ -143,7 +144,7 @@ async def _upload_all(
     settings = ContentSettings()
     for header in destination.upload_headers or ():
         setattr(settings, _HEADERS[_settings_name(header.name)], header.value)
-    async with reached.container(destination.container_url) as container:
+    async with reached.container(destination.container_url, destination.identity_reference) as container:
         for path, name in found:
             await _upload_one(container, path, name, settings)
 

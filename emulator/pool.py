@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+import uuid
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,24 @@ class Pool(Resource):
     def steady(self) -> bool:
         """Whether no resize is under way."""
         return self.model["allocationState"] == "steady"
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """The resource ids, in lower case, of the user-assigned identities that its nodes may use."""
+        identity = self.model.get("identity") or {}
+        return frozenset(one["resourceId"].lower() for one in identity.get("userAssignedIdentities", ()))
+
+    def identify(self, resource_ids: Sequence[str]) -> None:
+        """Assign these identities and no others, as the management plane does: with ids that Entra ID has for them."""
+        assigned = [
+            {
+                "resourceId": resource_id,
+                "clientId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"client {resource_id.lower()}")),
+                "principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"principal {resource_id.lower()}")),
+            }
+            for resource_id in resource_ids
+        ]
+        self.model["identity"] = {"type": "UserAssigned" if assigned else "None", "userAssignedIdentities": assigned}
 
     def node(self, node_id: str) -> Node:
         """The node of an id.

@@ -71,7 +71,10 @@ class Preparation:
         outcome = CUT_SHORT
         try:
             outcome = await retried(
-                lambda: account.attempt(command), info, constraints["maxTaskRetryCount"], account.clock
+                lambda: account.attempt(command, self.node.storage),
+                info,
+                constraints["maxTaskRetryCount"],
+                account.clock,
             )
         finally:
             _ended(info, outcome, account.clock.stamp())
@@ -87,7 +90,7 @@ class Preparation:
         self.model["jobReleaseTaskExecutionInfo"] = info
         outcome = CUT_SHORT
         try:
-            outcome = await account.attempt(self._command(task, directory, limit))
+            outcome = await account.attempt(self._command(task, directory, limit), self.node.storage)
         finally:
             _ended(info, outcome, account.clock.stamp())
 

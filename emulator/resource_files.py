@@ -47,6 +47,9 @@ def check(resource_file: ResourceFile, path: str) -> None:
         raise MissingRequiredProperty(PropertyName=f"{path}.filePath")
     if sources == ["httpUrl"] and resource_file.blob_prefix:
         raise invalid(f"{path}.blobPrefix", resource_file.blob_prefix, "only with a container")
+    storage.check_identity(resource_file.identity_reference, path)
+    if sources == ["autoStorageContainerName"] and resource_file.identity_reference is not None:
+        raise invalid(f"{path}.identityReference", "", "only with httpUrl or storageContainerUrl")
     if resource_file.file_path is not None:
         inside = PurePosixPath(resource_file.file_path)
         if inside.is_absolute() or ".." in inside.parts:
@@ -62,7 +65,7 @@ def check(resource_file: ResourceFile, path: str) -> None:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where resource files come from, for one account."""
+    """Where resource files come from, for one node."""
 
     client: httpx.AsyncClient
     storage: storage.Storage
@@ -75,7 +78,9 @@ async def fetch(sources: Sources, resource_files: Iterable[ResourceFile], direct
         ResourceFileError: for the first one that could not be.
     """
     for resource_file in resource_files:
-        if resource_file.http_url:
+        if resource_file.http_url and resource_file.identity_reference is not None:
+            await _download_as_identity(sources, resource_file, directory)
+        elif resource_file.http_url:
             await _download(sources, resource_file, directory)
         else:
             await _download_container(sources, resource_file, directory)
@@ -106,6 +111,19 @@ async def _download(sources: Sources, resource_file: ResourceFile, directory: Pa
         ) from None
 
 
+async def _download_as_identity(sources: Sources, resource_file: ResourceFile, directory: Path) -> None:
+    url, file_path = resource_file.http_url or "", resource_file.file_path or ""
+    assert resource_file.identity_reference is not None, "else it is downloaded by its URL alone"
+    try:
+        container, name = sources.storage.blob(url, resource_file.identity_reference)
+    except storage.Refused as refused:
+        raise _refused(refused.status or 0, storage.without_secrets(url), file_path) from None
+    if not name:
+        raise _refused(404, storage.without_secrets(url), file_path)
+    async with container:
+        await _download_blob(container, name, file_path, resource_file.file_mode, directory)
+
+
 def _late(url: str, file_path: str) -> ResourceFileError:
     return ResourceFileError(
         _SERVER, "BlobDownloadTimedOut", "Downloading a resource file timed out", Url=url, FilePath=file_path
@@ -123,14 +141,15 @@ async def _download_container(sources: Sources, resource_file: ResourceFile, dir
             except (AzureError, ValueError, OverflowError) as error:
                 raise _not_listed(storage.refusal(error), shown) from None
             for name in names:
-                await _download_blob(container, name, resource_file, directory)
+                file_path = f"{resource_file.file_path}/{name}" if resource_file.file_path else name
+                await _download_blob(container, name, file_path, resource_file.file_mode, directory)
     except storage.Refused as refused:
         raise _not_listed(refused, shown) from None
 
 
 def _container(sources: Sources, resource_file: ResourceFile) -> ContainerClient:
     if resource_file.storage_container_url:
-        return sources.storage.container(resource_file.storage_container_url)
+        return sources.storage.container(resource_file.storage_container_url, resource_file.identity_reference)
     if sources.storage.auto is None:
         raise ResourceFileError(
             _USER, "ResourceContainerAccessDenied", "The account has no auto storage: see --auto-storage"
@@ -138,14 +157,15 @@ def _container(sources: Sources, resource_file: ResourceFile) -> ContainerClient
     return sources.storage.auto_container(resource_file.auto_storage_container_name or "")
 
 
-async def _download_blob(container: ContainerClient, name: str, resource_file: ResourceFile, directory: Path) -> None:
-    file_path = f"{resource_file.file_path}/{name}" if resource_file.file_path else name
+async def _download_blob(
+    container: ContainerClient, name: str, file_path: str, file_mode: str | None, directory: Path
+) -> None:
     try:
         stream = await container.download_blob(name)
-        with _opened(directory, file_path, resource_file.file_mode) as file:
+        with _opened(directory, file_path, file_mode) as file:
             async for chunk in stream.chunks():
                 write(file, chunk, file_path)
-    except AzureError as error:
+    except (AzureError, ValueError, OverflowError) as error:
         refused = storage.refusal(error)
         if refused.timed_out:
             raise _late(name, file_path) from None

@@ -35,3 +35,5 @@ class Settings:
     """Where tasks find programs: inherited from whoever started the emulator, as the next, and nothing else is."""
     trusted: str | None = None
     """`SSL_CERT_FILE`, the certificates that tasks trust, as those of a node's image: where local storage is TLS."""
+    metadata: str | None = None
+    """`AZURE_POD_IDENTITY_AUTHORITY_HOST`, where nodes of pools with an identity find their metadata service."""

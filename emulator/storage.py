@@ -1,15 +1,18 @@
-"""Containers of Azure Storage as tasks reach them: by a URL with a SAS, or as the account's auto storage."""
+"""Containers of Azure Storage as tasks reach them: by a URL with a SAS, as an identity, or as the auto storage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import isodate
+from azure.batch.models import BatchNodeIdentityReference
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 from azure.storage.blob.aio import ContainerClient
+
+from emulator.errors import MissingRequiredProperty
 
 if TYPE_CHECKING:
     from emulator.clock import Clock
@@ -26,6 +29,18 @@ class AutoStorage:
     """The blob endpoint, such as `http://127.0.0.1:10000/devstoreaccount1`."""
     key: str
 
+    def names(self, url: str) -> list[str]:
+        """The container, and perhaps the blob, of a URL in this account; nothing for any other URL."""
+        try:
+            given, own = urlsplit(url), urlsplit(self.endpoint)
+            here = (given.scheme, given.hostname, given.port) == (own.scheme, own.hostname, own.port)
+        except ValueError:
+            return []
+        folder = own.path.rstrip("/") + "/"
+        if not here or not given.path.startswith(folder):
+            return []
+        return [unquote(name) for name in given.path.removeprefix(folder).split("/", 1) if name]
+
 
 class Refused(Exception):
     """Storage did not do as it was asked; `status` is HTTP's, None when it did not answer (in time)."""
@@ -34,6 +49,12 @@ class Refused(Exception):
         super().__init__(f"storage answered {status}" if status else "storage did not answer")
         self.status = status
         self.timed_out = timed_out
+
+
+def check_identity(reference: BatchNodeIdentityReference | None, path: str) -> None:
+    """Refuse a reference to an identity that names none; whether the pool has it, shows when a node is to use it."""
+    if reference is not None and not reference.resource_id:
+        raise MissingRequiredProperty(PropertyName=f"{path}.identityReference.resourceId")
 
 
 def without_secrets(url: str) -> str:
@@ -52,12 +73,14 @@ def refusal(error: Exception) -> Refused:
 
 @dataclass(frozen=True)
 class Storage:
-    """Storage as the tasks of one account reach it."""
+    """Storage as the tasks of one account, or of one of its nodes, reach it."""
 
     clock: Clock
     timeout: float
     """Seconds without an answer, or without more of one."""
     auto: AutoStorage | None
+    identities: frozenset[str] = frozenset()
+    """The resource ids, in lower case, of the identities that a node may use."""
 
     def expired(self, url: str) -> bool:
         """Whether the SAS of a URL has expired by the account's own clock.
@@ -78,18 +101,31 @@ class Storage:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) <= self.clock.now()
         return False
 
-    def container(self, url: str) -> ContainerClient:
-        """The container of a URL that carries its SAS.
+    def container(self, url: str, identity: BatchNodeIdentityReference | None = None) -> ContainerClient:
+        """The container of a URL that carries its SAS, or that an identity reaches.
 
         Raises:
-            Refused: when the SAS has expired, or there is no such URL.
+            Refused: when the SAS has expired, the identity may not, or there is no such URL.
         """
+        if identity is not None:
+            return self.blob(url, identity)[0]
         if self.expired(url):
             raise Refused(403)
         try:
             return ContainerClient.from_container_url(url, **self._patience)
         except ValueError:
             raise Refused(None) from None
+
+    def blob(self, url: str, identity: BatchNodeIdentityReference) -> tuple[ContainerClient, str]:
+        """The container and the name of what an identity reaches: its rights are those of the auto storage's key.
+
+        Raises:
+            Refused: when the node has no such identity, or the URL is not one of the auto storage.
+        """
+        names = self.auto.names(url) if self.auto else []
+        if not names or (identity.resource_id or "").lower() not in self.identities:
+            raise Refused(403)
+        return self.auto_container(names[0]), "".join(names[1:])
 
     def auto_container(self, name: str) -> ContainerClient:
         """A container of the account's own storage.

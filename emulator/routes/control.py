@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
@@ -15,9 +16,9 @@ from starlette.routing import Route
 from emulator import faults, job_states, node_states
 from emulator.account import Account, Delays
 from emulator.capacity import SHORTAGE_CODES, Quotas, Shortage
-from emulator.errors import InvalidRequestBody, InvalidUri, invalid
+from emulator.errors import InvalidRequestBody, InvalidUri, MissingRequiredProperty, invalid
 from emulator.invariants import violations
-from emulator.wire import account_of, json_body
+from emulator.wire import account_of, json_body, touched
 
 R = TypeVar("R", Delays, Quotas)
 
@@ -149,6 +150,27 @@ async def befall(request: Request) -> Response:
     return JSONResponse({"state": node.state})
 
 
+_IDENTITY = re.compile(
+    r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/\s]+",
+    re.IGNORECASE,
+)
+
+
+async def identify(request: Request) -> Response:
+    """Assign user-assigned identities to a pool, as the management plane would: the data plane cannot."""
+    pool = account_of(request).pool(request.path_params["poolId"])
+    given = await json_body(request)
+    if not isinstance(given, dict) or given.keys() != {"userAssignedIdentities"}:
+        raise MissingRequiredProperty(PropertyName="userAssignedIdentities")
+    named = given["userAssignedIdentities"]
+    if not isinstance(named, list) or not all(isinstance(one, str) and _IDENTITY.fullmatch(one) for one in named):
+        raise invalid("userAssignedIdentities", named, "must be a list of the resource ids of such identities")
+    pool.identify(named)
+    touched(pool.account, pool.model)
+    pool.account.service.log.warning("%s: pool %s: %d identities, on request", pool.account.name, pool.id, len(named))
+    return JSONResponse(dict(pool.model["identity"]))
+
+
 async def reset(request: Request) -> Response:
     """Forget the account with all its pools and jobs; it begins anew."""
     account = account_of(request)
@@ -187,5 +209,6 @@ ROUTES = [
     Route("/_emulator/faults", add_fault, methods=["POST"]),
     Route("/_emulator/faults", clear_faults, methods=["DELETE"]),
     Route("/_emulator/reset", reset, methods=["POST"]),
+    Route("/_emulator/pools/{poolId}/identity", identify, methods=["POST"]),
     Route("/_emulator/pools/{poolId}/nodes/{nodeId}/{what}", befall, methods=["POST"]),
 ]

@@ -20,6 +20,7 @@ from tests.emulator.test_malformed import BODIES, NAMES, WHOLE, _fine, _status
 
 CONTROL = [
     ("POST", "/_emulator/settings", "settings"),
+    ("POST", "/_emulator/pools/{poolId}/identity", "identify"),
     ("POST", "/_emulator/pools/{poolId}/nodes/{nodeId}/{what}", "befall"),
     ("GET", "/_emulator/window/{account}/jobs/{jobId}/tasks", "window_tasks"),
     ("GET", "/_emulator/window/{account}/jobs/{jobId}/tasks/{taskId}/{stream}", "window_stream"),

@@ -52,6 +52,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "/pools/pool/enableautoscale": {"autoScaleFormula": "$TargetDedicatedNodes = 0;"},
     "/_emulator/faults": {"action": "answer", "path": "/nowhere"},
     "/_emulator/settings": {},
+    "/_emulator/pools/pool/identity": {"userAssignedIdentities": []},
 }
 
 

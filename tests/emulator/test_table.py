@@ -21,7 +21,6 @@ _NAME = re.compile(r"`([$\w.]+)`")
 SECRET = "never answered"
 METADATA = [{"name": "a", "value": "b"}]
 IN_CONTAINER = {"imageName": "busybox"}
-IDENTITY = {"resourceId": "/subscriptions/x"}
 PACKAGES = [{"applicationId": "blender"}]
 NETWORK = {"subnetId": "/subscriptions/x"}
 IN_POOL = {
@@ -132,8 +131,6 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "applicationPackageReferences": PACKAGES,
         "userIdentity.username": {"username": "mary"},
     },
-    "resource file": {"identityReference": IDENTITY},
-    "output file": {"identityReference": IDENTITY},
 }
 
 EFFECTS: dict[str, dict[str, str]] = {
@@ -199,12 +196,14 @@ EFFECTS: dict[str, dict[str, str]] = {
         "blobPrefix": "test_a_container_is_laid_down_with_its_directories",
         "filePath": "test_a_container_is_laid_down_with_its_directories",
         "fileMode": "test_a_file_has_the_mode_it_is_given",
+        "identityReference": "test_an_identity_of_the_pool_needs_no_sas",
     },
     "output file": {
         "filePattern": "test_patterns_choose_what_is_uploaded",
         "container.containerUrl": "test_patterns_choose_what_is_uploaded",
         "container.path": "test_patterns_choose_what_is_uploaded",
         "container.uploadHeaders": "test_upload_headers_become_the_blobs",
+        "container.identityReference": "test_an_identity_of_the_pool_needs_no_sas",
         "uploadCondition": "test_conditions_choose_what_is_uploaded",
     },
     "lists": {
@@ -263,16 +262,6 @@ def _sent(account: Account, row: str, name: str) -> Any:
     if row == "job manager task":
         account.job(jobManagerTask={"id": "manager", "commandLine": "/bin/true", name: value})
         return account.client.get_job("job")["jobManagerTask"][name]
-    if row == "resource file":
-        return _task(account, resourceFiles=[{"httpUrl": "https://a.invalid/b", "filePath": "b", name: value}])
-    if row == "output file":
-        container = {"containerUrl": "https://a.invalid/c?sig=x", name: value}
-        output = {
-            "filePattern": "*",
-            "destination": {"container": container},
-            "uploadOptions": {"uploadCondition": "taskcompletion"},
-        }
-        return _task(account, outputFiles=[output])
     assert row == "task", f"no way to send a property of the row {row!r}"
     return _task(account, **{name: value})[name]
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import isodate
 from azure.batch import models
+from azure.batch._utils.model_base import Model
 from azure.batch.models import _enums, _models
 
 from emulator.clock import read_duration, written, written_duration
@@ -91,11 +92,12 @@ _INERT = (None, False, "", [], {})  # asks for nothing
 
 @dataclass(frozen=True)
 class _Property:
-    """One property of a model: how to read a value of it."""
+    """One property of a model: how to read a value of it, and the model of the object that it is, if it is one."""
 
     read: Callable[[Any, str], Any]
     required: bool
     read_only: bool
+    model: type | None
 
 
 def read(model: Callable[[dict[str, Any]], M], body: object) -> M:
@@ -153,16 +155,37 @@ def properties_of(model: type) -> dict[str, _Property]:
         optional = type(None) in typing.get_args(annotation)
         read_only = field._visibility == ["read"]
         properties[field._rest_name] = _Property(
-            _reader(annotation), required=not optional and not read_only, read_only=read_only
+            _reader(annotation),
+            required=not optional and not read_only,
+            read_only=read_only,
+            model=_object(annotation),
         )
     return properties
+
+
+@functools.cache
+def objects_of(model: type) -> dict[str, type | None]:
+    """The properties of a model by wire name, each with the model of the object that it is; None when it is none."""
+    return {name: known.model for name, known in properties_of(model).items()}
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """What a value of an annotated type may be, but for null."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    return [annotation]
+
+
+def _object(annotation: Any) -> type | None:
+    kind = _kinds(annotation)[0]
+    return kind if isinstance(kind, type) and issubclass(kind, Model) else None
 
 
 def _reader(annotation: Any) -> Callable[[Any, str], Any]:
     """How to read a value of an annotated type; the function takes the value and its property's path."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
-        kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+        kinds = _kinds(annotation)
         enums = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)]
         return functools.partial(_read_enum, enums[0]) if enums else _reader(kinds[0])
     if origin is list:

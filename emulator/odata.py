@@ -16,10 +16,12 @@ import isodate
 from lark import Lark, Token, Transformer, UnexpectedInput
 from lark.exceptions import VisitError
 
-from emulator.body import properties_of
+from emulator.body import objects_of
 from emulator.errors import InvalidQueryParameterValue
 
 Predicate = Callable[[Mapping[str, Any]], bool]
+Properties = Callable[[type], Mapping[str, type | None]]
+"""The properties that a model has for a client: each with the model of the object that it is, if it is one."""
 
 _GRAMMAR = Lark(
     r"""
@@ -55,16 +57,16 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 @functools.lru_cache(maxsize=256)
-def filtered(text: str, model: type) -> Predicate:
+def filtered(text: str, model: type, properties: Properties = objects_of) -> Predicate:
     """The predicate that a `$filter` stands for, over bodies of a model.
 
     Raises:
-        InvalidQueryParameterValue: when it is not a filter, or names a property that the model has not.
+        InvalidQueryParameterValue: when it is not a filter, or names what the model or an object in it has not.
     """
     if len(text) > _LONGEST or text.count("not") > _MOST_NEGATIONS:
         raise InvalidQueryParameterValue(QueryParameterName="$filter", Reason="The filter is too long.")
     try:
-        return _Predicates(model).transform(_GRAMMAR.parse(text))
+        return _Predicates(model, properties).transform(_GRAMMAR.parse(text))
     except UnexpectedInput as error:
         reason = f"The filter cannot be read from position {error.pos_in_stream}."
     except VisitError as error:
@@ -72,15 +74,15 @@ def filtered(text: str, model: type) -> Predicate:
     raise InvalidQueryParameterValue(QueryParameterName="$filter", QueryParameterValue=text[:200], Reason=reason)
 
 
-def selected(text: str, model: type) -> list[str]:
-    """The properties that a `$select` names.
+def selected(text: str, model: type, properties: Properties = objects_of) -> list[str]:
+    """The properties that a `$select` names; those of objects are not selected one by one.
 
     Raises:
         InvalidQueryParameterValue: when the model has no such property.
     """
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in properties_of(model):
+        if name not in properties(model):
             raise InvalidQueryParameterValue(
                 QueryParameterName="$select", QueryParameterValue=name, Reason="There is no such property."
             )
@@ -90,9 +92,10 @@ def selected(text: str, model: type) -> list[str]:
 class _Predicates(Transformer):
     """Turns a parsed filter into one function over a body."""
 
-    def __init__(self, model: type) -> None:
+    def __init__(self, model: type, properties: Properties) -> None:
         super().__init__()
         self._model = model
+        self._properties = properties
 
     def either(self, parts: list[Predicate]) -> Predicate:
         return lambda body: any(part(body) for part in parts)
@@ -104,8 +107,12 @@ class _Predicates(Transformer):
         return lambda body: not parts[0](body)
 
     def path(self, names: list[Token]) -> list[str]:
-        if str(names[0]) not in properties_of(self._model):
-            raise ValueError(f"There is no property {names[0]!s}.")
+        model: type | None = self._model
+        for name in names:
+            known = {} if model is None else self._properties(model)
+            if str(name) not in known:
+                raise ValueError(f"There is no property {'/'.join(names)}.")
+            model = known[str(name)]
         return [str(name) for name in names]
 
     def text(self, tokens: list[Token]) -> str:

@@ -3,10 +3,11 @@
 # Annotations are evaluated here: their types are read beside those of the SDK's own models.
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from azure.batch._utils.model_base import Model, rest_field
-from azure.batch.models import BatchVmImageReference
+from azure.batch.models import BatchVmImageReference, NameValuePair
+
+from emulator.body import objects_of
 
 
 class NodeAgentSku(Model):
@@ -27,6 +28,14 @@ class CertificateAddOptions(Model):
     password: str | None = rest_field()
 
 
+class DeleteCertificateError(Model):
+    """Why a certificate was not deleted."""
+
+    code: str = rest_field()
+    message: str = rest_field()
+    error_values: list[NameValuePair] = rest_field(name="values")
+
+
 class CertificateModel(Model):
     """A certificate as it is answered."""
 
@@ -38,7 +47,7 @@ class CertificateModel(Model):
     previous_state: str | None = rest_field(name="previousState")
     previous_state_transition_time: datetime | None = rest_field(name="previousStateTransitionTime", format="rfc3339")
     public_data: str = rest_field(name="publicData")
-    delete_certificate_error: dict[str, Any] | None = rest_field(name="deleteCertificateError")
+    delete_certificate_error: DeleteCertificateError | None = rest_field(name="deleteCertificateError")
 
 
 class CertificateReference(Model):
@@ -72,3 +81,18 @@ class CertificateState(StrEnum):
     ACTIVE = "active"
     DELETING = "deleting"
     DELETE_FAILED = "deletefailed"
+
+
+_OF_POOLS: dict[str, type | None] = {
+    **objects_of(OlderPoolOptions),
+    **dict.fromkeys(("applicationLicenses", "resourceTags", "targetNodeCommunicationMode")),
+}
+PROPERTIES: dict[str, dict[str, type | None]] = {
+    "BatchPool": {**_OF_POOLS, "currentNodeCommunicationMode": None},
+    "BatchPoolSpecification": _OF_POOLS,
+    "BatchNode": {"certificateReferences": None},
+    "BatchTask": {"authenticationTokenSettings": None},
+    "BatchJobManagerTask": {"authenticationTokenSettings": None},
+}
+"""What older api-versions know of a model beside its own properties, to be filtered by and selected: in the manner of
+`emulator.body.objects_of`."""

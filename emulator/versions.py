@@ -5,12 +5,16 @@ Which version has which name was read from the models of azure-batch 1.0.0 to 14
 
 from __future__ import annotations
 
-import re
+from bisect import bisect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.requests import Request
+
+from emulator import retired
+from emulator.body import objects_of
 
 RENAMED = (
     # the first api-version that has the new name, the old name, the new name
@@ -36,17 +40,39 @@ SLOTS = "2020-09-01"  # before it, task counts were flat
 EXACT_COUNTS = "2018-08-01"  # before it, they said whether they had been compared with the tasks
 SUPPORTED_IMAGES = "2019-06-01"  # before it, images were listed by their node agents
 CERTIFICATES_UNTIL = "2024-02-02"  # after the last version that has certificates and Cloud Services
-_LITERAL = re.compile(r"('(?:[^']|'')*')")  # of a `$filter`
+_STEPS = sorted({*(since for since, *_ in (*RENAMED, *ADDED)), _USER_IDENTITY, CERTIFICATES_UNTIL})
 
 
-class _Names(NamedTuple):
-    """What a version calls otherwise than today's, or does not know."""
+@dataclass(frozen=True, eq=False)  # there is one for each step, so its identity is what a cache goes by
+class Names:
+    """What a version calls otherwise than today's, or does not know, or knows beside it."""
 
     modern: dict[str, str]
     original: dict[str, str]
     unknown: frozenset[str]
     run_elevated: bool
     failure_info: bool
+    retired: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether bodies differ from today's."""
+        return bool(self.modern)
+
+    @cache  # noqa: B019 - there are as few of these as there are steps
+    def properties(self, model: type) -> Mapping[str, type | None]:
+        """The properties of a model by their names in this version, in the manner of `emulator.body.objects_of`."""
+        known = objects_of(model)
+        result = {self.original.get(name, name): inner for name, inner in known.items() if name not in self.unknown}
+        if self.failure_info and "failureInfo" in known:
+            result["schedulingError"] = result.pop("failureInfo")
+            result.pop("result", None)
+        if self.run_elevated and "userIdentity" in known:
+            del result["userIdentity"]
+            result["runElevated"] = None
+        if self.retired:
+            result |= retired.PROPERTIES.get(model.__name__, {})
+        return result
 
 
 def before(request: Request, version: str) -> bool:
@@ -58,30 +84,33 @@ def _version(request: Request) -> str:
     return request.query_params.get("api-version", "")[:10]
 
 
+def names_of(request: Request) -> Names:
+    """The names of a request's api-version."""
+    return _names_after(bisect(_STEPS, _version(request)))
+
+
 @cache
-def _names_of(version: str) -> _Names | None:
-    """What a version calls otherwise; None when that is nothing, as for every request of a newer client."""
-    names = {old: new for since, old, new in RENAMED if version < since}
-    if not names:
-        return None
-    unknown = frozenset(name for since, name in ADDED if version < since)
-    original = {new: old for old, new in names.items()}
-    return _Names(names, original, unknown, version < _USER_IDENTITY, version < _FAILURE_INFO)
-
-
-def _names(request: Request) -> _Names | None:
-    version = _version(request)
-    # Nothing was renamed since; so the cache holds only what might be a version.
-    return _names_of(version) if re.fullmatch(r"20(1[0-9]|20)-[0-9]{2}-[0-9]{2}", version) else None
+def _names_after(steps: int) -> Names:
+    """The names of the versions that came after so many of the steps."""
+    to_come = frozenset(_STEPS[steps:])
+    names = {old: new for since, old, new in RENAMED if since in to_come}
+    return Names(
+        modern=names,
+        original={new: old for old, new in names.items()},
+        unknown=frozenset(name for since, name in ADDED if since in to_come),
+        run_elevated=_USER_IDENTITY in to_come,
+        failure_info=_FAILURE_INFO in to_come,
+        retired=CERTIFICATES_UNTIL in to_come,
+    )
 
 
 def modern(request: Request, body: Any) -> Any:
     """A body that came in, with the names of today."""
-    names = _names(request)
-    return _modern(body, names) if names else body
+    names = names_of(request)
+    return _modern(body, names) if names.changed else body
 
 
-def _modern(value: Any, names: _Names) -> Any:
+def _modern(value: Any, names: Names) -> Any:
     if isinstance(value, list):
         return [_modern(item, names) for item in value]
     if not isinstance(value, Mapping):
@@ -94,24 +123,13 @@ def _modern(value: Any, names: _Names) -> Any:
     return result
 
 
-def query(request: Request, text: str) -> str:
-    """The text of a `$filter` or `$select`, with the names of today."""
-    names = _names(request)
-    if not names:
-        return text
-    known = names.modern | ({"runElevated": "userIdentity"} if names.run_elevated else {})
-    parts = _LITERAL.split(text)
-    parts[::2] = [re.sub(r"\w+", lambda word: known.get(word[0], word[0]), part) for part in parts[::2]]
-    return "".join(parts)
-
-
 def original(request: Request, content: Any) -> Any:
     """A body that goes out, with the names of the request's api-version."""
-    names = _names(request)
-    return _original(content, names) if names else content
+    names = names_of(request)
+    return _original(content, names) if names.changed else content
 
 
-def _original(value: Any, names: _Names) -> Any:
+def _original(value: Any, names: Names) -> Any:
     if isinstance(value, list):
         return [_original(item, names) for item in value]
     if not isinstance(value, Mapping):

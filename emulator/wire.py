@@ -26,7 +26,7 @@ from emulator.errors import (
     RequestBodyTooLarge,
 )
 from emulator.listing import Listing
-from emulator.odata import filtered, selected
+from emulator.odata import Predicate, filtered, selected
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -89,9 +89,8 @@ def _metadata(request: Request, of: str) -> str:
 def element(request: Request, model: Any, of: str) -> Response:
     """One resource, with its ETag; trimmed when the request selects properties."""
     check_conditions(request, model)
-    chosen = _chosen(request, type(model))
-    shown = dict(model.items()) if chosen is None else {name: model[name] for name in chosen if name in model}
-    content = {"odata.metadata": _metadata(request, f"{of}/@Element"), **versions.original(request, shown)}
+    shown = _trimmed(versions.original(request, model), _chosen(request, type(model)))
+    content = {"odata.metadata": _metadata(request, f"{of}/@Element"), **shown}
     return answer(content, headers=tags(model))
 
 
@@ -133,8 +132,23 @@ def _chosen(request: Request, model: type) -> list[str] | None:
     expanded = request.query_params.get("$expand", "").strip()
     if expanded not in ("", "stats"):
         raise InvalidQueryParameterValue(QueryParameterName="$expand", QueryParameterValue=expanded[:100])
-    text = versions.query(request, request.query_params.get("$select", ""))
-    return selected(text, model) if text.strip() else None
+    text = request.query_params.get("$select", "")
+    return selected(text, model, versions.names_of(request).properties) if text.strip() else None
+
+
+def _trimmed(content: Mapping[str, Any], chosen: list[str] | None) -> Mapping[str, Any]:
+    """Of a body, what was selected."""
+    return content if chosen is None else {name: content[name] for name in chosen if name in content}
+
+
+def _wanted(request: Request, model: type) -> Predicate | None:
+    """The predicate of the request's `$filter`, over bodies of today; None when it has none."""
+    text = request.query_params.get("$filter", "")
+    if not text.strip():
+        return None
+    names = versions.names_of(request)
+    wanted = filtered(text, model, names.properties)
+    return (lambda body: wanted(versions.original(request, body))) if names.changed else wanted
 
 
 def page(request: Request, listing: Listing[Any], model: type, of: str) -> Response:
@@ -148,15 +162,11 @@ def page(request: Request, listing: Listing[Any], model: type, of: str) -> Respo
                 QueryParameterName="maxresults", QueryParameterValue=size, MaximumAllowed=_LARGEST_PAGE
             )
     after = _number(query["$skiptoken"], "$skiptoken") if query.get("$skiptoken") else 0
-    text = versions.query(request, query.get("$filter", ""))
-    wanted = filtered(text, model) if text.strip() else None
+    wanted = _wanted(request, model)
     chosen = _chosen(request, model)
     found, following = listing.page(after, size, wanted)
-    shown = [
-        item.model if chosen is None else {name: item.model[name] for name in chosen if name in item.model}
-        for item in found
-    ]
-    content: dict[str, Any] = {"odata.metadata": _metadata(request, of), "value": versions.original(request, shown)}
+    shown = [_trimmed(versions.original(request, item.model), chosen) for item in found]
+    content: dict[str, Any] = {"odata.metadata": _metadata(request, of), "value": shown}
     if following is not None:
         link = {**query, "$skiptoken": following}
         content["odata.nextLink"] = f"{str(request.base_url).rstrip('/')}{request.url.path}?{urlencode(link)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from azure.batch.models import BatchTask, BatchTaskConstraints, BatchTaskCreateOptions
+from azure.batch.models import BatchSubtask, BatchTask, BatchTaskConstraints, BatchTaskCreateOptions
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +12,7 @@ from emulator import clock, options
 from emulator.body import read
 from emulator.errors import BatchError, InvalidRequestBody, TaskCompleted, invalid
 from emulator.job import Job
+from emulator.routes.account import rows
 from emulator.routes.jobs import job_of
 from emulator.task import Task
 from emulator.wire import (
@@ -112,7 +113,7 @@ async def replace_task(request: Request) -> Response:
 async def list_subtasks(request: Request) -> Response:
     """The subtasks of a task: none, as multi-instance tasks are refused."""
     task_of(request)
-    return answer({"odata.metadata": f"{request.base_url}$metadata#subtaskinfo", "value": []})
+    return page(request, rows([]), BatchSubtask, "subtaskinfo")
 
 
 async def delete_task(request: Request) -> Response:

@@ -80,8 +80,47 @@ def test_a_filter_has_the_names_of_the_version_but_not_in_its_texts(account: Acc
     ask(account, FIRST, "POST", "/pools", new_pool(displayName="maxTasksPerNode", maxTasksPerNode=2))
     text = "maxTasksPerNode eq 2 and displayName eq 'maxTasksPerNode'"
     assert len(ask(account, FIRST, "GET", "/pools", filter=text)["value"]) == 1
-    with pytest.raises(HttpResponseError, match=r"\(InvalidQueryParameterValue\)"):
-        ask(account, TRACK1, "GET", "/pools", filter=text)
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "known", "unknown"),
+    [
+        (FIRST, "/pools", "maxTasksPerNode", "taskSlotsPerNode"),
+        (FIRST, "/pools", "targetDedicated", "targetDedicatedNodes"),
+        (FIRST, "/pools", "startTask/runElevated", "startTask/userIdentity"),
+        (FIRST, "/pools", "cloudServiceConfiguration/targetOSVersion", "cloudServiceConfiguration/osVersion"),
+        (SECOND, "/pools", "startTask/userIdentity/autoUser/scope", "targetLowPriorityNodes"),
+        (NODE_AGENTS, "/pools", "certificateReferences", "taskSlotsPerNode"),
+        (TRACK1, "/pools", "cloudServiceConfiguration/osVersion", "cloudServiceConfiguration/targetOSVersion"),
+        (TRACK1, "/pools", "currentNodeCommunicationMode", "maxTasksPerNode"),
+        ("2025-06-01", "/pools", "taskSlotsPerNode", "cloudServiceConfiguration"),
+        (FIRST, "/jobs/job/tasks", "runElevated", "userIdentity"),
+        (FIRST, "/jobs/job/tasks", "exitConditions/schedulingError", "exitConditions/preProcessingError"),
+        (FIRST, "/jobs/job/tasks", "executionInfo/schedulingError/code", "executionInfo/failureInfo/code"),
+        (SECOND, "/jobs/job/tasks", "executionInfo/exitCode", "executionInfo/result"),
+        (NODE_AGENTS, "/jobs/job/tasks", "executionInfo/result", "requiredSlots"),
+        (TRACK1, "/jobs/job/tasks", "authenticationTokenSettings", "runElevated"),
+        (FIRST, "/jobs", "executionInfo/schedulingError/code", "executionInfo/preProcessingError"),
+        (FIRST, "/certificates", "deleteCertificateError/code", "deleteCertificateError/nonsense"),
+    ],
+)
+def test_a_version_knows_its_own_names_only(
+    account: Account, version: str, path: str, known: str, unknown: str
+) -> None:
+    account.job()
+    assert "value" in ask(account, version, "GET", path, filter=f"{known} eq null", select=known.split("/")[0])
+    for query in ({"filter": f"{unknown} eq null"}, {"select": unknown}):
+        with pytest.raises(HttpResponseError, match=r"\(InvalidQueryParameterValue\)"):
+            ask(account, version, "GET", path, **query)
+
+
+def test_a_pool_of_cloud_services_is_found_by_them(account: Account) -> None:
+    body = {"id": "pool", "vmSize": "small", "cloudServiceConfiguration": {"osFamily": "4"}, "targetDedicated": 0}
+    ask(account, FIRST, "POST", "/pools", body)
+    ask(account, FIRST, "POST", "/pools", {**new_pool(), "id": "other"})
+    text = "cloudServiceConfiguration/targetOSVersion eq '*'"
+    (found,) = ask(account, FIRST, "GET", "/pools", filter=text, select="id,cloudServiceConfiguration")["value"]
+    assert found == {"id": "pool", "cloudServiceConfiguration": {"osFamily": "4", "targetOSVersion": "*"}}
 
 
 @pytest.mark.parametrize(("elevated", "level"), [(True, "admin"), ("true", "admin"), (False, "nonadmin")])
@@ -114,6 +153,10 @@ def test_scheduling_error_was_a_tasks_failure_but_no_bad_exit_code_was_one(accou
     for execution in (bad, absent):
         assert not {"failureInfo", "result"} & execution.keys()
     assert "schedulingError" not in bad
+    text = "executionInfo/schedulingError/code eq 'commandprogramnotfound'"
+    assert [task["id"] for task in ask(account, version, "GET", "/jobs/job/tasks", filter=text)["value"]] == ["absent"]
+    text = "executionInfo/schedulingError eq null"
+    assert [task["id"] for task in ask(account, version, "GET", "/jobs/job/tasks", filter=text)["value"]] == ["bad"]
     newer = ask(account, NODE_AGENTS, "GET", "/jobs/job/tasks/absent")["executionInfo"]
     assert newer["result"] == "failure"
     assert newer["failureInfo"] == absent["schedulingError"]

@@ -1,4 +1,4 @@
-"""Blobs over plain HTTPS: results go up, tables come down, with the SAS that the environment holds.
+"""Blobs over plain HTTPS: results go up, tables come down, with the SAS that the environment holds, or as an identity.
 
 No text of an error holds a URL, as the SAS is part of it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import os
 import pathlib
 import time
@@ -15,9 +16,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 
+import identity
 from failures import SAS, TABLE, UPLOAD, Failure, on_disk, why
 
-API_VERSION = "2021-12-02"
+API_VERSION = "2021-12-02"  # bearer tokens need one, 2017-11-09 or later
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 6  # with pauses of half a minute in all
 CHUNK_BYTES = 256 * 1024
@@ -25,20 +27,19 @@ CONTENT_TYPES = {".txt": "text/plain; charset=utf-8", ".gz": "application/gzip",
 
 
 def upload(container: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> None:
-    """PUT a file into the container that TOPN_OUTPUT_SAS is for. Raises Failure."""
+    """PUT a file into a container: the one that TOPN_OUTPUT_SAS is for, unless an identity does it. Raises Failure."""
     print(f"Uploading {path.name} to container [{container}]...", flush=True)
     cannot = f"cannot upload {path.name} to container [{container}]"
-    sas = os.environ["TOPN_OUTPUT_SAS"]
+    sas_in = "TOPN_OUTPUT_SAS"
     headers = {
         "x-ms-blob-type": "BlockBlob",
         "x-ms-version": API_VERSION,
         "Content-Type": CONTENT_TYPES[path.suffix],
         "Content-Length": str(path.stat().st_size),
     }
-    url = _url(container, path.name, sas)
-    for cause in _attempts(attempts, sas, cannot, UPLOAD):
+    for cause in _attempts(attempts, sas_in, cannot, UPLOAD):
         with path.open("rb") as content:
-            request = urllib.request.Request(url, data=content, headers=headers, method="PUT")
+            request = _request(container, path.name, sas_in, headers, content)
             try:
                 with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
                     return
@@ -49,11 +50,10 @@ def upload(container: str, path: pathlib.Path, attempts: int = ATTEMPTS) -> None
 def download(
     container: str, name: str, path: pathlib.Path, attempts: int = ATTEMPTS, *, sas_in: str = "TOPN_TABLES_SAS"
 ) -> str:
-    """GET a blob of the container that the SAS in this variable is for into a file; its SHA-256. Raises Failure."""
+    """GET a blob into a file; its SHA-256. The SAS in this variable is for its container. Raises Failure."""
     cannot = f"cannot fetch {name} from container [{container}]"
-    sas = os.environ[sas_in]
-    request = urllib.request.Request(_url(container, name, sas), headers={"x-ms-version": API_VERSION})
-    for cause in _attempts(attempts, sas, cannot, TABLE):
+    for cause in _attempts(attempts, sas_in, cannot, TABLE):
+        request = _request(container, name, sas_in, {"x-ms-version": API_VERSION})
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
                 return _save(answer, path)
@@ -83,12 +83,27 @@ def _save(answer: http.client.HTTPResponse, path: pathlib.Path) -> str:
     return sha256.hexdigest()
 
 
-def _url(container: str, name: str, sas: str) -> str:
+def _identity() -> identity.Identity | None:
+    """As whom this node reaches blobs; None: with SAS."""
+    resource_id = os.environ.get(identity.VARIABLE)
+    return identity.of(resource_id) if resource_id else None
+
+
+def _request(
+    container: str, name: str, sas_in: str, headers: dict[str, str], content: io.BufferedReader | None = None
+) -> urllib.request.Request:
+    """GET a blob, or PUT its content, as this node may now. Raises Failure where its identity gets no token."""
     endpoint = os.environ["TOPN_BLOB_ENDPOINT"].rstrip("/")
-    return f"{endpoint}/{urllib.parse.quote(container)}/{urllib.parse.quote(name)}?{sas}"
+    url = f"{endpoint}/{urllib.parse.quote(container)}/{urllib.parse.quote(name)}"
+    known, method = _identity(), "GET" if content is None else "PUT"
+    if known is None:
+        return urllib.request.Request(f"{url}?{os.environ[sas_in]}", content, headers, method=method)
+    request = urllib.request.Request(url, content, headers, method=method)
+    request.add_unredirected_header("Authorization", f"Bearer {known.token()}")  # no other server is to see it
+    return request
 
 
-def _attempts(number: int, sas: str, cannot: str, status: int) -> Iterator[list[Exception]]:
+def _attempts(number: int, sas_in: str, cannot: str, status: int) -> Iterator[list[Exception]]:
     """Give each attempt a list for its error; go on after one that may pass (408, 429, 5xx, a lost connection).
 
     Raises Failure after any other, and after the last.
@@ -98,13 +113,24 @@ def _attempts(number: int, sas: str, cannot: str, status: int) -> Iterator[list[
         errors: list[Exception] = []
         yield errors
         text, may_pass = _cause(errors[0])
-        if isinstance(errors[0], urllib.error.HTTPError) and errors[0].code == 403:
-            raise Failure(SAS, f"{cannot}: {text}{_expiry(sas)}")
+        code, known = errors[0].code if isinstance(errors[0], urllib.error.HTTPError) else None, _identity()
+        if code == 401 and known and attempt == 1:  # its token was withdrawn, or has expired by another clock
+            known.forget()
+            continue
+        if code in (401, 403):
+            more = _role(known, code) if known else _expiry(os.environ[sas_in])
+            raise Failure(SAS, f"{cannot}: {text}{more}")
         if not may_pass:
             raise Failure(status, f"{cannot}: {text}")
         if attempt < number:
             time.sleep(min(2 ** (attempt - 1), 16))
     raise Failure(status, f"{cannot}: {text}, after {number} attempts")
+
+
+def _role(known: identity.Identity, code: int) -> str:
+    """What an identity lacks that is refused, most likely."""
+    needs = " needs the role Storage Blob Data Contributor" if code == 403 else "'s token is not accepted"
+    return f"; the identity {known.name}{needs}"
 
 
 def _cause(error: Exception) -> tuple[str, bool]:

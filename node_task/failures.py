@@ -7,12 +7,13 @@
 | 2 | bad arguments, or an environment that lacks something |
 | 3 | the input cannot be read |
 | 4 | an upload failed, after retries |
-| 5 | the SAS has expired or is refused (HTTP 403) |
+| 5 | the SAS has expired, or it or the identity is refused (HTTP 401, 403) |
 | 6 | the disk is full |
 | 7 | the memory limit is too small, or the counter was killed for its memory |
 | 8 | the input is a gzip bomb |
 | 9 | a table cannot be fetched, or is damaged |
 | 10 | the input is gzip, but truncated or corrupt |
+| 11 | the node gives no token for the pool's identity |
 
 The kernel that kills the whole program for its memory shows as 137, and is outside of its hands. Whatever the status
 but 0, the result that is the evidence of success (KEY.json; for an inner table KEY.table.gz) is not uploaded.
@@ -33,6 +34,7 @@ MEMORY = 7
 BOMB = 8
 TABLE = 9
 GZIP = 10
+IDENTITY = 11
 
 
 class Failure(Exception):

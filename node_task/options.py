@@ -29,7 +29,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.delay_seconds < 0:
         parser.error(f"--delay-seconds is {options.delay_seconds:g}, but must be 0 or more")
     if options.output_container:
-        needed(parser, "--output-container", "TOPN_BLOB_ENDPOINT", "TOPN_OUTPUT_SAS")
+        needed(parser, "--output-container", "TOPN_BLOB_ENDPOINT", *or_identity("TOPN_OUTPUT_SAS"))
     options.threads = options.threads or len(os.sched_getaffinity(0))
     return options
 
@@ -40,6 +40,11 @@ def at_least(parser: argparse.ArgumentParser, options: argparse.Namespace, bound
         value = getattr(options, name.replace("-", "_"))
         if value < bound:
             parser.error(f"--{name} is {value}, but must be {bound} or more")
+
+
+def or_identity(*sas: str) -> tuple[str, ...]:
+    """Variables that hold a SAS; none of them where the node has an identity instead."""
+    return () if os.environ.get("TOPN_IDENTITY") else sas
 
 
 def needed(parser: argparse.ArgumentParser, option: str, *variables: str) -> None:

@@ -1,6 +1,6 @@
 """The reduce task: adds up the tables of many files, for the exact top words over all of them.
 
-A manifest names the tables; they are fetched with a read SAS, a few at a time, and added up within a memory limit:
+A manifest names the tables; they are fetched, a few at a time, and added up within a memory limit:
 
     {"container": NAME, "tables": [{"name": BLOB, "times": NUMBER, "sha256": HEX or null,
                                      "container": NAME or missing}, ...]}
@@ -12,6 +12,7 @@ come in the environment:
     TOPN_TABLES_SAS      a read SAS of the manifest's container
     TOPN_CACHE_SAS       one of the container of kept tables, where the manifest names any
     TOPN_OUTPUT_SAS      a create-and-write SAS of the output container
+    TOPN_IDENTITY        instead of all of these: the resource id of an identity of the pool (identity.py)
 
 The last task uploads KEY.json; an inner one of the tree, with --table, uploads KEY.table.gz and nothing else.
 Which exit status means what says failures.py.
@@ -34,7 +35,7 @@ import blobs
 import native_counter
 from counted import Counted, summed_up
 from failures import ARGUMENTS, INPUT, TABLE, Failure, exit_status, on_disk, why
-from options import at_least, needed
+from options import at_least, needed, or_identity
 from source import Source
 from tables import TableFile
 from tally import Tally
@@ -76,7 +77,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="upload the sum as a table, and no top words")
     options = parser.parse_args(arguments)
     at_least(parser, options, {"words": 1, "memory-mib": LEAST_MEMORY_MIB})
-    needed(parser, "the program", "TOPN_BLOB_ENDPOINT", "TOPN_TABLES_SAS", "TOPN_OUTPUT_SAS")
+    needed(parser, "the program", "TOPN_BLOB_ENDPOINT", *or_identity("TOPN_TABLES_SAS", "TOPN_OUTPUT_SAS"))
     return options
 
 
@@ -92,7 +93,7 @@ def read_manifest(path: str) -> list[Table]:
         raise Failure(INPUT, f"cannot read {path}: {why(error)}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Failure(INPUT, f"{path} is not a manifest of tables: {error}") from None
-    if missing := {table.sas_in for table in tables} - os.environ.keys():
+    if missing := set(or_identity(*(table.sas_in for table in tables))) - os.environ.keys():
         raise Failure(ARGUMENTS, f"{path} needs {' and '.join(sorted(missing))} in the environment")
     return tables
 

@@ -5,6 +5,7 @@ The SAS comes in the environment, never on the command line, where `ps` and Batc
 
     TOPN_BLOB_ENDPOINT   https://ACCOUNT.blob.core.windows.net
     TOPN_OUTPUT_SAS      a create-and-write SAS of the output container
+    TOPN_IDENTITY        instead of any SAS: the resource id of an identity of the pool (identity.py)
 
 What a word is says words.py, which exit status means what failures.py. Order: count descending, then word (by code
 point). The native counter beside this file counts if it can be trusted, else Python; the result says which, and why.

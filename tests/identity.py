@@ -1,4 +1,4 @@
-"""A stub of a managed identity's token endpoint, as azure-identity asks it (App Service's protocol)."""
+"""A stub of a managed identity's token endpoints: App Service's, which azure-identity asks, and a node's (IMDS)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import json
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+APP_SERVICE = "/msi/token"
+NODE = "/metadata/identity/oauth2/token"
 
 
 @dataclass
@@ -23,6 +27,15 @@ class Identity:
     header: str = field(default_factory=lambda: uuid.uuid4().hex)
     url: str = ""
     tokens: dict[str, list[str]] = field(default_factory=dict)  # by resource
+    assigned: str = ""  # the resource id of the identity that a node has
+    faults: deque[int | bytes] = field(
+        default_factory=deque
+    )  # for a node's next requests: a status, or what is no JSON
+
+    @property
+    def metadata(self) -> str:
+        """The address of a node's Instance Metadata Service."""
+        return self.url.removesuffix(APP_SERVICE)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,6 +63,7 @@ class Identity:
         return {
             "access_token": token,
             "expires_on": str(claims["exp"]),
+            "expires_in": str(int(self.lifetime.total_seconds())),
             "resource": resource,
             "token_type": "Bearer",
             "client_id": "00000000-0000-0000-0000-000000000001",
@@ -63,10 +77,36 @@ def managed_identity(lifetime: timedelta) -> Iterator[Identity]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = parse_qs(urlsplit(self.path).query)
+            path, asked = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+            if path == NODE:
+                self.answer_node(asked)
+                return
             known = self.headers.get("X-IDENTITY-HEADER") == identity.header and "resource" in asked
-            answer = json.dumps(identity.token(asked["resource"][0]) if known else {"error": "who asks?"}).encode()
-            self.send_response(200 if known else 401)
+            if known:
+                self.answer(200, identity.token(asked["resource"][0]))
+            else:
+                self.answer(401, {"error": "who asks?"})
+
+        def answer_node(self, asked: dict[str, list[str]]) -> None:
+            fault = identity.faults.popleft() if identity.faults else None
+            if isinstance(fault, bytes):
+                self.answer_bytes(200, fault)
+            elif fault:
+                self.answer(fault, {"error": "fault", "error_description": "on request"})
+            elif self.headers.get("Metadata") != "true" or asked.get("api-version") != ["2018-02-01"]:
+                self.answer(
+                    400, {"error": "bad_request", "error_description": "Required metadata header not specified"}
+                )
+            elif asked.get("msi_res_id") != [identity.assigned]:
+                self.answer(400, {"error": "invalid_request", "error_description": "Identity not found"})
+            else:
+                self.answer(200, identity.token(asked["resource"][0]))
+
+        def answer(self, status: int, content: dict[str, str]) -> None:
+            self.answer_bytes(status, json.dumps(content).encode())
+
+        def answer_bytes(self, status: int, answer: bytes) -> None:
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -78,7 +118,7 @@ def managed_identity(lifetime: timedelta) -> Iterator[Identity]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    identity.url = f"http://127.0.0.1:{server.server_address[1]}/msi/token"
+    identity.url = f"http://127.0.0.1:{server.server_address[1]}{APP_SERVICE}"
     try:
         yield identity
     finally:

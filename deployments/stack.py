@@ -30,7 +30,7 @@ from deployments.services import (
     check_port,
     emulator_ready,
     end,
-    end_with_children,
+    end_with_all,
     endpoints,
     server_environment,
     start,
@@ -62,10 +62,10 @@ class Ports:
 
 @dataclass(frozen=True)
 class Record:
-    """A running stack, as `make down` finds it: (process id, its start in seconds since 1970)."""
+    """A running stack, as `make down` finds it: (process id, its start in seconds since 1970), and services' marks."""
 
     supervisor: tuple[int, float]
-    services: list[tuple[int, float]]
+    services: list[tuple[int, float, str]]
     prefect_api: str
 
     def save(self) -> None:
@@ -174,7 +174,7 @@ class Stack:
         return service
 
     def _record(self) -> None:
-        processes = [(service.process.pid, service.process.create_time()) for service in self._services]
+        processes = [(one.process.pid, one.process.create_time(), one.mark) for one in self._services]
         Record((os.getpid(), psutil.Process().create_time()), processes, self.prefect_api).save()
 
     def _start_server(self, port: int) -> Service:
@@ -240,8 +240,7 @@ def down() -> bool:
         return False
     if supervisor := alive(record.supervisor):
         end([supervisor], STOP_TIMEOUT * 6)  # it stops its services itself
-    for identity in reversed(record.services):
-        if process := alive(identity):  # the worker is the last: its runs release what they made, as in Stack.stop
-            end_with_children(process, children_first=True)
+    for pid, began, mark in reversed(record.services):  # the worker is the last: its runs release what they made
+        end_with_all(alive((pid, began)), mark, children_first=True)
     RECORD.unlink(missing_ok=True)
     return True

@@ -24,6 +24,7 @@ from prefect.states import Failed
 from rich.console import Console
 from rich.table import Table
 
+from flows.broken_pipe import outlive_the_reader
 from tasks.blocks import load_settings
 from tasks.clients import check_reachable, open_clients
 from tasks.errors import TopnError, brief
@@ -55,6 +56,7 @@ async def topn_sweep(
         credentials: name of an Azure Batch Credentials block; without it, environment variables.
         storage_credentials: name of prefect-azure's Azure Blob Storage Credentials block, for the storage.
     """
+    outlive_the_reader()
     found = await sweep(dry_run, credentials, storage_credentials)
     for one in found:
         get_run_logger().info("%s of %s, until %s: %s", one.what, one.owner, one.until_text, one.verdict)

@@ -28,6 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import hooks
+from flows.broken_pipe import outlive_the_reader
 from flows.own_job import OwnJob, begin, is_left, retention_of, sas_lifetime_of, timeout_of
 from flows.parameters import Parameters, estimate_of, terms_of
 from flows.preflight import known_now, preflight
@@ -74,6 +75,7 @@ async def topn(parameters: Parameters = Parameters()) -> Results | State[Results
     Returns the results, or a Failed state whose exception is FilesFailed with the results of all other files.
     Raises TopnError.
     """
+    outlive_the_reader()
     run = Run.of(flow_run.id or "", parameters.run_key)
     settings = await load_settings(dict(os.environ), parameters.credentials, parameters.storage_credentials)
     length = timedelta(seconds=parameters.claim_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from uuid import UUID
 import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
 from prefect.states import Cancelling
 
@@ -45,8 +46,9 @@ def stack_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 async def artifacts_of(api: PrefectClient, flow_run: UUID) -> dict[str, Artifact]:
+    """The run's artifacts by their keys; of those of one key, from a run and its retry, the newest."""
     found = await api.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
-    return {str(artifact.key): artifact for artifact in found}
+    return {str(artifact.key): artifact for artifact in sorted(found, key=lambda one: str(one.created))}
 
 
 async def last_run(api: PrefectClient):
@@ -136,6 +138,37 @@ async def test_what_is_not_there_fails_the_run_with_one_sentence(
     assert run.state is not None
     assert run.state.is_failed()
     assert sentence in str(run.state.message)
+
+
+async def test_a_retry_of_a_failed_run_counts_the_file_that_failed_and_no_other(
+    stack_up: LocalStack, tmp_path: Path
+) -> None:
+    (tmp_path / "good.txt").write_text("one two two")
+    text = gzip.compress(b"three " * 3)
+    (tmp_path / "cut.txt.gz").write_bytes(text[:-9])
+    given = {"inputs": [f"{tmp_path}/*"], "run_key": "retried", "outputs": str(tmp_path / "outputs")}
+    command = ["deployment", "run", "topn/adhoc", "--watch", "--param", f"parameters={json.dumps(given)}"]
+    assert stack_up.prefect(*command).returncode == 1
+    (tmp_path / "cut.txt.gz").write_bytes(text)
+    async with PrefectClient(stack_up.api) as api:
+        flow_run = (await last_run(api)).id
+        retried = stack_up.prefect("flow-run", "retry", str(flow_run))
+        assert retried.returncode == 0, retried.stdout + retried.stderr
+
+        async def completed() -> bool:
+            run = await api.read_flow_run(flow_run)
+            return bool(run.run_count == 2 and run.state and run.state.is_completed())
+
+        await until(completed, "the retry has completed")
+        results = json.loads(str((await artifacts_of(api, flow_run))["topn-results"].data))
+        logs = await api.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run])))
+    assert {row["file"]: row["top words"] for row in results} == {
+        "good.txt": "two (2), one (1)",
+        "cut.txt.gz": "three (3)",
+        "ALL FILES": "three (3), two (2), one (1)",
+    }
+    added = [log.message for log in sorted(logs, key=lambda log: log.timestamp) if log.message.startswith("Adding")]
+    assert added == [f"Adding {number} tasks to job [topn-retried-g1]..." for number in (2, 1)]
 
 
 def test_make_blocks_registers_the_credentials_block(stack_up: LocalStack) -> None:
@@ -279,16 +312,20 @@ async def test_a_run_that_vanished_with_nobody_watching_is_marked_as_crashed(sta
         await until(crashed, "the automation marks the run as crashed", 150)
 
 
-async def test_a_dead_service_is_reported_with_its_last_lines_and_the_rest_stops_and_the_next_start_has_the_history(
+async def test_a_dead_service_is_reported_and_all_stops_its_runs_too_and_the_next_start_has_the_history(
     stack_up: LocalStack,
 ) -> None:
     """The last test of this module: it stops the stack, and starts it again with the same state."""
+    settings = Settings.from_environment(endpoints_of(stack_up))
+    async with PrefectClient(stack_up.api) as api, open_clients(settings) as clients:
+        await start_counting(stack_up, api, clients, "orphaned")
     record = json.loads((stack_up.state / "stack.json").read_text("utf-8"))
-    emulator = record["services"][1][0]
-    os.kill(emulator, signal.SIGKILL)
+    worker = record["services"][-1][0]
+    os.kill(worker, signal.SIGKILL)
     assert stack_up.process.wait(timeout=PATIENCE) == 1
-    assert "emulator ended with status -9; its last lines:" in stack_up.said
+    assert "worker ended with status -9; its last lines:" in stack_up.said
     assert stack_up.processes() == []
+    assert "DELETE /pools/topn-orphaned-g1 " in (stack_up.state / "logs" / "emulator.log").read_text("utf-8")
     again = start_stack(stack_up.state)
     stack_up.process, stack_up.terminal = again.process, again.terminal
     stack_up.wait_until_up()

@@ -26,6 +26,7 @@ from emulator.pool import Pool
 from emulator.queue import Queue
 from emulator.resource_files import Sources
 from emulator.settings import Settings
+from emulator.statistics import Statistics
 from emulator.storage import Storage
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Account:
         self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
         self.past_usage: deque[BatchPoolUsageMetrics] = deque(maxlen=_PAST_USAGE)  # that of deleted pools
+        self.past_core_time = timedelta(0)  # that of all dedicated nodes of deleted pools
+        self.since = self.clock.stamp()
+        self.statistics = Statistics()  # of all its jobs, ever
         self.jobs = Listing[Job]()
         self.job_schedules = Listing[JobSchedule]()
         self.certificates = Listing[Certificate]()

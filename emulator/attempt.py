@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,6 +34,8 @@ class Command:
     resource_files: Sequence[ResourceFile] = ()
     limit: timedelta | None = None
     """The wall clock limit."""
+    spent: Callable[[resource.struct_rusage], None] = lambda _usage: None
+    """Told what its process used."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ async def _run(command: Command, processes: Processes) -> Outcome:
             await process.end()
         finally:
             processes.ended(process)
+            if process.usage is not None:
+                command.spent(process.usage)
 
 
 async def upload(

@@ -33,6 +33,7 @@ from emulator.lifecycle import transition
 from emulator.listing import Listing
 from emulator.queue import Queue, ReadyTasks
 from emulator.resource import Resource
+from emulator.statistics import Statistics
 from emulator.task import Ending, Task
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Job(Resource):
         self.tasks = Listing[Task]()
         self.ready = ReadyTasks()
         self.dependencies = Dependencies()
+        above = (account.statistics,) if job_schedule is None else (account.statistics, job_schedule.statistics)
+        self.statistics = Statistics(*above)
         self.counts: Counter[str] = Counter()  # tasks: active, running, completed, succeeded, failed
         self.slot_counts: Counter[str] = Counter()  # the same, in task slots
         self._shown = (asyncio.get_running_loop().time(), Counter[str](), Counter[str]())
@@ -199,10 +202,13 @@ class Job(Resource):
     def left(self, task: Task, outcome: Outcome | None) -> None:
         """A task came off its node: with an outcome, or stopped there, as its `ending` says."""
         self.on_nodes.discard(task)
+        if task.state == "running":
+            self.statistics.ran(task)
         ending, task.ending = task.ending, None
         if ending is Ending.DELETE:
             pass
         elif outcome is not None and self.retries(task, outcome):
+            self.statistics.retried()
             self._again(task, "retryCount", "lastRetryTime")
         elif outcome is not None:
             self.complete(task, outcome)
@@ -239,6 +245,7 @@ class Job(Resource):
         execution.failure_info = outcome.failure
         execution["result"] = "success" if outcome.succeeded else "failure"
         self._count(task, 1)
+        self.statistics.completed(task)
         for dependent in self.dependencies.completed(task):
             self.enqueue(dependent)
         job_states.task_completed(self, task)

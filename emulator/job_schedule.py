@@ -23,6 +23,7 @@ from emulator.errors import (
 from emulator.lifecycle import OVER, transition
 from emulator.listing import Listing
 from emulator.resource import Resource
+from emulator.statistics import Statistics
 
 if TYPE_CHECKING:
     from emulator.account import Account
@@ -75,6 +76,7 @@ class JobSchedule(Resource):
         self.model = model
         self.serial = serial
         self.jobs = Listing["Job"]()
+        self.statistics = Statistics()  # of all its jobs, ever
         self.auto_pool_id = ""  # of all its jobs, if their pool lives as long as the schedule
         self._made = 0
         self._recent: Job | None = None

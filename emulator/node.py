@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
@@ -221,6 +222,7 @@ class Node(Resource):
     def _begin(self, task: Task) -> None:
         task.job.move(task, BatchTaskState.RUNNING)
         task.execution["startTime"] = self.account.clock.stamp()
+        task.began = time.monotonic()
 
     async def _run(self, task: Task) -> Outcome | None:
         """Prepare the job if need be, and run the task once; None when the job cannot be prepared here."""
@@ -261,6 +263,7 @@ class Node(Resource):
             environment.of_task(self, task.job, directory, task.id, task.model.get("environmentSettings")),
             task.model.resource_files or (),
             task.limit,
+            task.job.statistics.spent,
         )
 
     def _release(self, task: Task, outcome: Outcome | None) -> None:

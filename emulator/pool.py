@@ -312,4 +312,5 @@ class Pool(Resource):
         await self._remove(self.nodes, "requeue")
         await self.account.clock.delay(self.account.delays.delete)
         self.account.past_usage.append(self.usage.metrics())
+        self.account.past_core_time += self.usage.core_time(dedicated=True)
         self.account.pools.remove(self.id)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import shlex
 import signal
 import time
@@ -30,6 +31,7 @@ class Process:
     def __init__(self, pid: int, directory: Path) -> None:
         self.pid = pid
         self.directory = directory
+        self.usage: resource.struct_rusage | None = None  # of it and of those that it waited for, when it has ended
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._pidfd = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
@@ -39,7 +41,8 @@ class Process:
         os.close(self._pidfd)
         # The leader is a zombie until it is waited for, so its id cannot name another group yet.
         kill_group(self.pid)
-        self._ended.set_result(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
+        _, status, self.usage = os.wait4(self.pid, 0)
+        self._ended.set_result(os.waitstatus_to_exitcode(status))
 
     async def wait(self) -> int:
         """The exit code; negative is the signal that ended it. The rest of its group is gone then."""

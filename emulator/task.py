@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ class Task(Resource):
     """One task; `job` alone moves it from state to state."""
 
     __slots__ = (
+        "began",
+        "created",
         "ending",
         "held_slots",
         "job",
@@ -56,6 +59,8 @@ class Task(Resource):
         self.slots: int = model["requiredSlots"]
         self.held_slots = 0  # on its node: all of them if it wants the node for itself
         self.node: Node | None = None  # the node it is on, or was on last
+        self.created = time.monotonic()
+        self.began: float | None = None  # when its latest attempt did, on the clock of `created`
         self.ticket = 0  # the number of its valid entry in the queue; 0 when it is not queued
         self.unmet = 0  # dependencies that are not satisfied yet
         self.ending: Ending | None = None

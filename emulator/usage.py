@@ -24,15 +24,20 @@ class Usage:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._past = timedelta(0)
+        self._past = {True: timedelta(0), False: timedelta(0)}  # by whether the nodes were dedicated
 
     def left(self, node: Node) -> None:
         """Add the time of a node that leaves."""
-        self._past += _age(node)
+        self._past[node.model["isDedicated"]] += _age(node)
+
+    def core_time(self, *, dedicated: bool) -> timedelta:
+        """The time of the cores of its dedicated nodes, or of its spot nodes, from the pool's creation until now."""
+        present = (_age(node) for node in self._pool.nodes if node.model["isDedicated"] is dedicated)
+        return sum(present, self._past[dedicated]) * cores(self._pool.model["vmSize"])
 
     def metrics(self) -> BatchPoolUsageMetrics:
         """The usage from the pool's creation until now."""
-        total = sum((_age(node) for node in self._pool.nodes), self._past)
+        total = self.core_time(dedicated=True) + self.core_time(dedicated=False)
         model = self._pool.model
         return BatchPoolUsageMetrics(
             {
@@ -40,7 +45,7 @@ class Usage:
                 "startTime": model["creationTime"],
                 "endTime": self._pool.account.clock.stamp(),
                 "vmSize": model["vmSize"],
-                "totalCoreHours": total / _HOUR * cores(model["vmSize"]),
+                "totalCoreHours": total / _HOUR,
             }
         )
 

@@ -39,6 +39,7 @@ _FAILURE_INFO = "2017-05-01"  # before it, a task's failure was `schedulingError
 SLOTS = "2020-09-01"  # before it, task counts were flat
 EXACT_COUNTS = "2018-08-01"  # before it, they said whether they had been compared with the tasks
 SUPPORTED_IMAGES = "2019-06-01"  # before it, images were listed by their node agents
+LIFETIME_STATISTICS_UNTIL = "2023-05-01"  # the first version without those of all jobs, and of all pools
 CERTIFICATES_UNTIL = "2024-02-02"  # after the last version that has certificates and Cloud Services
 _STEPS = sorted({*(since for since, *_ in (*RENAMED, *ADDED)), _USER_IDENTITY, CERTIFICATES_UNTIL})
 

@@ -86,10 +86,16 @@ def _metadata(request: Request, of: str) -> str:
     return f"{request.base_url}$metadata#{of}"
 
 
-def element(request: Request, model: Any, of: str) -> Response:
-    """One resource, with its ETag; trimmed when the request selects properties."""
+def element(request: Request, model: Any, of: str, stats: Callable[[], Mapping[str, Any]] | None = None) -> Response:
+    """One resource, with its ETag; trimmed when the request selects properties, with statistics when it asks for them.
+
+    Args:
+        of: the collection, as the answer's metadata name it.
+        stats: how to come by the statistics of the resource, if it has any.
+    """
     check_conditions(request, model)
-    shown = _trimmed(versions.original(request, model), _chosen(request, type(model)))
+    content = {**model, "stats": stats()} if _expanded(request) and stats is not None else model
+    shown = _trimmed(versions.original(request, content), _chosen(request, type(model)))
     content = {"odata.metadata": _metadata(request, f"{of}/@Element"), **shown}
     return answer(content, headers=tags(model))
 
@@ -128,10 +134,15 @@ def touched(account: Account, model: Any) -> None:
     model["lastModified"] = account.clock.stamp()
 
 
-def _chosen(request: Request, model: type) -> list[str] | None:
+def _expanded(request: Request) -> bool:
+    """Whether the request asks for statistics, the one thing that there is to be expanded."""
     expanded = request.query_params.get("$expand", "").strip()
     if expanded not in ("", "stats"):
         raise InvalidQueryParameterValue(QueryParameterName="$expand", QueryParameterValue=expanded[:100])
+    return bool(expanded)
+
+
+def _chosen(request: Request, model: type) -> list[str] | None:
     text = request.query_params.get("$select", "")
     return selected(text, model, versions.names_of(request).properties) if text.strip() else None
 
@@ -151,8 +162,14 @@ def _wanted(request: Request, model: type) -> Predicate | None:
     return (lambda body: wanted(versions.original(request, body))) if names.changed else wanted
 
 
-def page(request: Request, listing: Listing[Any], model: type, of: str) -> Response:
-    """One page of a list: filtered, trimmed, and with a link to the next page if there is one."""
+def page(
+    request: Request,
+    listing: Listing[Any],
+    model: type,
+    of: str,
+    stats: Callable[[Any], Mapping[str, Any]] | None = None,
+) -> Response:
+    """One page of a list: filtered, trimmed, and with a link to the next page if there is one; see `element`."""
     query = request.query_params
     size = _LARGEST_PAGE
     if query.get("maxresults"):
@@ -164,8 +181,10 @@ def page(request: Request, listing: Listing[Any], model: type, of: str) -> Respo
     after = _number(query["$skiptoken"], "$skiptoken") if query.get("$skiptoken") else 0
     wanted = _wanted(request, model)
     chosen = _chosen(request, model)
+    expand = stats if _expanded(request) else None
     found, following = listing.page(after, size, wanted)
-    shown = [_trimmed(versions.original(request, item.model), chosen) for item in found]
+    contents = [item.model if expand is None else {**item.model, "stats": expand(item)} for item in found]
+    shown = [_trimmed(versions.original(request, content), chosen) for content in contents]
     content: dict[str, Any] = {"odata.metadata": _metadata(request, of), "value": shown}
     if following is not None:
         link = {**query, "$skiptoken": following}

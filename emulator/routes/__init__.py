@@ -130,8 +130,15 @@ class OlderOperation(NamedTuple):
 
 
 _LISTED_SKUS, _HAD_CERTIFICATES = versions.SUPPORTED_IMAGES, versions.CERTIFICATES_UNTIL
+_HAD_LIFETIMES = versions.LIFETIME_STATISTICS_UNTIL
 OLDER_OPERATIONS = [
     OlderOperation(_LISTED_SKUS, "GET", "/nodeagentskus", "list_node_agent_skus", older.list_node_agent_skus),
+    OlderOperation(
+        _HAD_LIFETIMES, "GET", "/lifetimejobstats", "get_all_job_lifetime_statistics", older.get_job_statistics
+    ),
+    OlderOperation(
+        _HAD_LIFETIMES, "GET", "/lifetimepoolstats", "get_all_pool_lifetime_statistics", older.get_pool_statistics
+    ),
     OlderOperation(_HAD_CERTIFICATES, "POST", "/certificates", "add_certificate", older.add_certificate),
     OlderOperation(_HAD_CERTIFICATES, "GET", "/certificates", "list_certificates", older.list_certificates),
     OlderOperation(_HAD_CERTIFICATES, "GET", _CERTIFICATE, "get_certificate", older.get_certificate),

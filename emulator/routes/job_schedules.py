@@ -8,7 +8,7 @@ from azure.batch.models import BatchJob, BatchJobSchedule, BatchJobScheduleCreat
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import job_schedule, options
+from emulator import job_schedule, options, statistics
 from emulator.job_schedule import JobSchedule
 from emulator.wire import account_of, body, check_conditions, created, done, element, page, touched
 
@@ -33,12 +33,14 @@ async def create_job_schedule(request: Request) -> Response:
 
 async def list_job_schedules(request: Request) -> Response:
     """A page of the account's job schedules."""
-    return page(request, account_of(request).job_schedules, BatchJobSchedule, "jobschedules")
+    schedules = account_of(request).job_schedules
+    return page(request, schedules, BatchJobSchedule, "jobschedules", statistics.of_schedule)
 
 
 async def get_job_schedule(request: Request) -> Response:
     """One job schedule."""
-    return element(request, schedule_of(request).model, "jobschedules")
+    schedule = schedule_of(request)
+    return element(request, schedule.model, "jobschedules", lambda: statistics.of_schedule(schedule))
 
 
 async def job_schedule_exists(request: Request) -> Response:
@@ -105,4 +107,4 @@ async def terminate_job_schedule(request: Request) -> Response:
 
 async def list_jobs_from_schedule(request: Request) -> Response:
     """A page of the jobs that a schedule has made."""
-    return page(request, schedule_of(request).jobs, BatchJob, "jobs")
+    return page(request, schedule_of(request).jobs, BatchJob, "jobs", statistics.of_job)

@@ -17,7 +17,7 @@ from azure.batch.models._models import BatchJobTerminateOptions  # the SDK keeps
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import job_creation, job_states, options, versions
+from emulator import job_creation, job_states, options, statistics, versions
 from emulator.errors import InvalidPropertyValue, JobPreparationTaskNotSpecified
 from emulator.job import Job
 from emulator.wire import account_of, answer, body, check_conditions, created, done, element, page, touched
@@ -48,12 +48,13 @@ async def create_job(request: Request) -> Response:
 
 async def list_jobs(request: Request) -> Response:
     """A page of the account's jobs."""
-    return page(request, account_of(request).jobs, BatchJob, "jobs")
+    return page(request, account_of(request).jobs, BatchJob, "jobs", statistics.of_job)
 
 
 async def get_job(request: Request) -> Response:
     """One job."""
-    return element(request, job_of(request).model, "jobs")
+    job = job_of(request)
+    return element(request, job.model, "jobs", lambda: statistics.of_job(job))
 
 
 async def update_job(request: Request) -> Response:

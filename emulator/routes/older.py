@@ -1,4 +1,4 @@
-"""Operations that later api-versions dropped: images by node agents, and certificates."""
+"""Operations that later api-versions dropped: images by node agents, statistics of all jobs and pools, certificates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import groupby
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import account_certificate, images
+from emulator import account_certificate, images, statistics
 from emulator.account_certificate import Certificate
 from emulator.retired import CertificateAddOptions, CertificateModel, NodeAgentSku
 from emulator.routes.account import rows
@@ -29,6 +29,16 @@ async def list_node_agent_skus(request: Request) -> Response:
         for kind in [same[0]["osType"]]
     ]
     return page(request, rows(models), NodeAgentSku, "nodeagentskus")
+
+
+async def get_job_statistics(request: Request) -> Response:
+    """What the tasks of all jobs of the account used, deleted ones among them."""
+    return element(request, statistics.of_jobs(account_of(request)), "jobstats")
+
+
+async def get_pool_statistics(request: Request) -> Response:
+    """What all pools of the account used, deleted ones among them."""
+    return element(request, statistics.of_pools(account_of(request)), "poolstats")
 
 
 def _certificate(request: Request) -> Certificate:

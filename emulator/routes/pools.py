@@ -17,7 +17,7 @@ from azure.batch.models import (
 from starlette.requests import Request
 from starlette.responses import Response
 
-from emulator import account_certificate, options, versions
+from emulator import account_certificate, options, statistics, versions
 from emulator.body import read
 from emulator.errors import MissingRequiredProperty, OperationNotValidOnPool, PoolBeingDeleted, invalid
 from emulator.pool import Pool, create
@@ -47,12 +47,13 @@ async def create_pool(request: Request) -> Response:
 
 async def list_pools(request: Request) -> Response:
     """A page of the account's pools."""
-    return page(request, account_of(request).pools, BatchPool, "pools")
+    return page(request, account_of(request).pools, BatchPool, "pools", statistics.of_pool)
 
 
 async def get_pool(request: Request) -> Response:
     """One pool."""
-    return element(request, pool_of(request).model, "pools")
+    pool = pool_of(request)
+    return element(request, pool.model, "pools", lambda: statistics.of_pool(pool))
 
 
 async def pool_exists(request: Request) -> Response:

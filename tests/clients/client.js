@@ -31,6 +31,8 @@ async function main() {
     for await (const chunk of file.readableStreamBody) text += chunk;
     assert.strictEqual(text, `said by ${number}\n`);
   }
+  assert.equal((await client.job.getAllLifetimeStatistics()).numSucceededTasks, 3);
+  assert.notEqual((await client.pool.getAllLifetimeStatistics()).usageStats.dedicatedCoreTime, "PT0S");
   await client.job.deleteMethod("job");
   await client.pool.deleteMethod("pool");
   while ((await client.pool.list()).length) {

@@ -76,6 +76,14 @@ if hasattr(client.job, "get_task_counts"):
     counts = client.job.get_task_counts("job")
     counts = getattr(counts, "task_counts", counts)  # with those of slots, since version 10
     assert (counts.completed, counts.succeeded, counts.failed) == (4, 3, 1), counts
+# Version 14 and newer have no statistics of all jobs.
+for name in ("get_all_lifetime_statistics", "get_all_jobs_lifetime_statistics"):
+    if hasattr(client.job, name):
+        statistics = getattr(client.job, name)()
+        assert (statistics.num_succeeded_tasks, statistics.num_failed_tasks) == (3, 1), statistics
+for name in ("get_all_lifetime_statistics", "get_all_pools_lifetime_statistics"):
+    if hasattr(client.pool, name):
+        assert getattr(client.pool, name)().usage_stats.dedicated_core_time.total_seconds() > 0
 client.job.delete("job")
 client.pool.delete("pool")
 while any(True for _ in client.pool.list()):

@@ -100,10 +100,3 @@ def test_a_task_has_no_subtasks(account: Account) -> None:
     account.job()
     account.task("task", "/bin/true")
     assert list(account.client.list_subtasks("job", "task")) == []
-
-
-def test_statistics_may_be_asked_for(account: Account) -> None:
-    account.job()
-    assert account.client.get_job("job", expand=["stats"]).job_statistics is None
-    with pytest.raises(HttpResponseError, match=r"\(InvalidQueryParameterValue\)"):
-        account.client.get_job("job", expand=["everything"])

@@ -10,7 +10,6 @@ from azure.batch.models import BatchJobSchedule, BatchJobScheduleUpdateOptions
 from azure.batch.models._models import BatchJobTerminateOptions
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.core.rest import HttpRequest
 
 from tests.emulator.conftest import UBUNTU, Account, until
 
@@ -299,16 +298,6 @@ def test_one_whose_time_is_over_completes_without_a_job(account: Account) -> Non
     _schedule(account, recurrenceInterval="PT1H", doNotRunAfter=_in(-1))
     schedule = account.client.get_job_schedule("nightly")
     assert (schedule.state, schedule.execution_info.recent_job, _jobs(account)) == ("completed", None, [])
-
-
-def test_no_statistics_are_kept(account: Account) -> None:
-    _schedule(account)
-    assert account.client.get_job_schedule("nightly", expand=["stats"]).job_schedule_statistics is None
-    (listed,) = account.client.list_job_schedules(expand=["stats"])
-    assert listed.job_schedule_statistics is None
-    for path in ("/lifetimejobstats", "/lifetimepoolstats"):
-        with pytest.raises(HttpResponseError, match=r"\(InvalidUri\)"):
-            account.client.send_request(HttpRequest("GET", f"{path}?api-version=2022-10-01.16.0"))
 
 
 def test_each_write_holds_to_an_old_etag(account: Account) -> None:

@@ -210,7 +210,7 @@ EFFECTS: dict[str, dict[str, str]] = {
         "$filter": "test_lists_come_in_pages_filtered_and_trimmed",
         "$select": "test_lists_come_in_pages_filtered_and_trimmed",
         "maxresults": "test_lists_come_in_pages_filtered_and_trimmed",
-        "$expand": "test_statistics_may_be_asked_for",
+        "$expand": "test_what_tasks_used_is_told_of_their_job",
     },
 }
 

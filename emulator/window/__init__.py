@@ -22,6 +22,7 @@ from starlette.types import Scope
 from emulator import files
 from emulator.errors import InvalidUri, JobNotFound, OperationInvalidForCurrentState
 from emulator.job import Job
+from emulator.job_schedule import JobSchedule
 from emulator.node import Node
 from emulator.pool import Pool
 from emulator.routes.files import task_directory
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 ROOT = "/_emulator/window"
 _STREAMS = {"stdout": "stdout.txt", "stderr": "stderr.txt"}
 _TAIL = 64 << 10  # bytes of a stream that the page shows: its end
-_NEWEST_JOBS = 100  # by account
+_NEWEST_JOBS = 100  # by account, and as many job schedules
 _TASKS = 100  # in one answer
 _ACCOUNTS = 20
 
@@ -95,7 +96,11 @@ def routes(service: Service) -> list[Route]:
         return Response(_PAGE, headers=_HEADERS, media_type="text/html; charset=utf-8")
 
     async def overview(_request: Request) -> Response:
-        shown = [account for account in service.accounts.values() if len(account.pools) or len(account.jobs)]
+        shown = [
+            account
+            for account in service.accounts.values()
+            if len(account.pools) or len(account.jobs) or len(account.job_schedules)
+        ]
         content = {
             "endpoint": service.settings.endpoint,
             "accounts": [_account(account) for account in shown[-_ACCOUNTS:]],
@@ -125,12 +130,14 @@ def routes(service: Service) -> list[Route]:
 
 
 def _account(account: Account) -> dict[str, Any]:
-    jobs = list(account.jobs)
+    jobs, schedules = list(account.jobs), list(account.job_schedules)
     return {
         "name": account.name,
         "pools": [_pool(pool) for pool in account.pools],
         "jobs": [_job(job) for job in reversed(jobs[-_NEWEST_JOBS:])],
         "olderJobs": max(0, len(jobs) - _NEWEST_JOBS),
+        "schedules": [_schedule(schedule) for schedule in reversed(schedules[-_NEWEST_JOBS:])],
+        "olderSchedules": max(0, len(schedules) - _NEWEST_JOBS),
     }
 
 
@@ -170,6 +177,18 @@ def _job(job: Job) -> dict[str, Any]:
         "state": job.state,
         "pool": job.pool_id,
         "counts": [job.counts[state] for state in ("active", "running", "succeeded", "failed")],
+    }
+
+
+def _schedule(schedule: JobSchedule) -> dict[str, Any]:
+    information = schedule.model["executionInfo"]
+    recent = (information.get("recentJob") or {}).get("id", "")
+    return {
+        "id": schedule.id,
+        "state": schedule.state,
+        "nextRun": information.get("nextRunTime", ""),
+        "recentJob": recent,
+        "isThere": recent in schedule.account.jobs,  # else it was deleted, and has no tasks to show
     }
 
 

@@ -87,6 +87,41 @@ def test_the_page_shows_pools_jobs_tasks_and_requests_as_they_change(
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def test_the_page_shows_job_schedules_and_leads_to_their_recent_job(
+    emulator: Emulator, account: Account, browser: Chrome
+) -> None:
+    account.pool()
+    manager = {"id": "manager", "commandLine": "/bin/echo managed"}
+    account.client.create_job_schedule(
+        {
+            "id": "nightly",
+            "schedule": {"recurrenceInterval": "PT24H"},
+            "jobSpecification": {"poolInfo": {"poolId": "pool"}, "jobManagerTask": manager},
+        }
+    )
+    browser.get(f"{emulator.url}/")
+    row = "tr[data-schedule=nightly]"
+    due = account.client.get_job_schedule("nightly").execution_info.next_run_time
+    until(
+        browser,
+        lambda: found(browser, row).text.split() == ["nightly", "active", *f"{due:%F %T}".split(), "nightly:job-1"],
+    )
+    account.completed("manager", "nightly:job-1")
+    click(browser, f"{row} button", "nightly:job-1")
+    click(browser, "tr[data-task=manager] button", "manager")
+    found(browser, "#stdout", "managed")
+    click(browser, "#detail button", "close")
+
+    account.client.begin_delete_job("nightly:job-1")
+    until(browser, lambda: not browser.find_elements(By.CSS_SELECTOR, f"{row} button"))
+    assert "nightly:job-1" in found(browser, row).text
+    account.client.disable_job_schedule("nightly")
+    until(browser, lambda: found(browser, row).text.split()[1:3] == ["disabled", "none"])
+    account.client.begin_delete_job_schedule("nightly")
+    until(browser, lambda: not browser.find_elements(By.CSS_SELECTOR, row))
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
 def test_a_running_tasks_output_grows_on_the_page(emulator: Emulator, account: Account, browser: Chrome) -> None:
     account.pool()
     account.job()

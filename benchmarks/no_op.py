@@ -25,6 +25,7 @@ from flows.parameters import Parameters, terms_of
 from flows.preflight import preflight
 from flows.topn import show_files, watch
 from tasks import batch_tasks, containers, diagnosis, inputs, job, pool, release
+from tasks.access import NodeAccess
 from tasks.clients import Clients, open_clients
 from tasks.in_flight import Attempt, JobInFlight
 from tasks.outcome import Outcome
@@ -77,12 +78,13 @@ async def _run(clients: Clients, run: Run, plan: Plan, parameters: Parameters) -
     """The flow's steps but uploads and results."""
     terms = terms_of(parameters)
     assert terms is not None  # no pool is named
+    access = NodeAccess(clients, LIFETIME)
     await containers.create_containers(clients, run, LIFETIME)
     await inputs.upload_application(clients, run, plan.application)
     sizes = {"image": parameters.image, "vm_size": VM_SIZE, "task_slots": TASK_SLOTS}
-    await pool.create_pool(clients, run, plan.application, terms=terms, lifetime=LIFETIME, **sizes)
+    await pool.create_pool(access, run, plan.application, terms=terms, **sizes)
     await job.create_job(clients, run, run.pool_id, LIFETIME)
-    made = batch_tasks.BatchTasks(clients, run, plan, staged=True, delay_seconds=0, lifetime=LIFETIME)
+    made = batch_tasks.BatchTasks(access, run, plan, staged=True, delay_seconds=0)
 
     async def make(attempt: Attempt) -> BatchTaskCreateOptions:
         task = await made.make(attempt)

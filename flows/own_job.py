@@ -11,6 +11,7 @@ from azure.core.exceptions import AzureError
 
 from flows.parameters import Parameters, sas_lifetime, terms_of
 from tasks import claim, containers, inputs, job, lease, pool, recovery
+from tasks.access import NodeAccess
 from tasks.clients import Clients
 from tasks.errors import RunFailed, brief
 from tasks.job import JOB_MARGIN
@@ -78,6 +79,11 @@ class OwnJob:
         return self.held.goes_on or not self.parameters.refresh
 
     @property
+    def access(self) -> NodeAccess:
+        """How nodes reach the run's blobs."""
+        return NodeAccess(self.clients, sas_lifetime_of(self.parameters), self.parameters.pool_identity)
+
+    @property
     def run(self) -> Run:
         """The run, with the generation of its job and pool."""
         return self.recovered.run if self.recovered else self.held.run
@@ -107,14 +113,13 @@ class OwnJob:
         )
         if terms and not action.adopts_pool:
             await pool.create_pool(
-                self.clients,
+                self.access,
                 run,
                 self.plan.application,
                 image=parameters.image,
                 vm_size=parameters.vm_size,
                 terms=terms,
                 task_slots=parameters.task_slots,
-                lifetime=sas_lifetime_of(parameters),
             )
         if not action.adopts_job:
             pool_id = parameters.pool_id or run.pool_id
@@ -126,12 +131,14 @@ class OwnJob:
         """What the run needs of a job and a pool that a run before it has left."""
         plan, parameters = self.plan, self.parameters
         of_use = plan.files if self.goes_on else ()
-        start_task = await pool.start_task(self.clients, self.held.run, plan.application, sas_lifetime_of(parameters))
+        terms, start_task = terms_of(parameters), None
+        if terms:
+            start_task = await pool.start_task(self.access, self.held.run, plan.application)
         return recovery.Wanted(
             batch_task_ids=frozenset(file.batch_task_id for file in of_use),
             wall_clock=timeout_of(parameters) + JOB_MARGIN,
             pool_id=parameters.pool_id,
-            terms=terms_of(parameters),
+            terms=terms,
             start_task=start_task,
             vm_size=parameters.vm_size,
             task_slots=parameters.task_slots,

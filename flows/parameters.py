@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -20,6 +21,11 @@ SAMPLE_INPUTS = ["data/taskdata1.txt", "data/taskdata2.txt", "data/taskdata3.txt
 MOST_INPUTS = 2000
 # Characters that containers and Batch ids both take; 40 of them leave room for "topn-" and "-application".
 RUN_KEY = r"^[a-z0-9](-?[a-z0-9])*$"
+# The resource id of a user-assigned managed identity; Azure does not mind the case, and the CLI changes some of it.
+IDENTITY = (
+    r"^/subscriptions/[0-9a-fA-F-]{36}/resource[gG]roups/[^/\s]+"
+    r"/providers/[mM]icrosoft\.[mM]anaged[iI]dentity/[uU]ser[aA]ssigned[iI]dentities/[A-Za-z0-9_-]+$"
+)
 # The longest SAS that a user-delegation key signs is seven days; preflight refuses a timeout whose margins do not fit.
 LONGEST_TIMEOUT_MINUTES = 7 * 24 * 60
 # The SAS outlive the job by this: a task that Batch still starts can always fetch its file and deliver its result.
@@ -80,6 +86,13 @@ class Parameters(BaseModel):
         default=None,
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
         description="An existing pool to use, which is left alone; without it the run makes a pool and deletes it.",
+    )
+    pool_identity: str | None = Field(
+        default=None,
+        max_length=500,
+        json_schema_extra={"pattern": IDENTITY},  # for Prefect's UI and API; _resource_id says it in words
+        description="The resource id of a user-assigned managed identity that the pool of pool_id has: its nodes reach "
+        "Blob Storage as this identity, and no SAS is made for them.",
     )
     timeout_minutes: float = Field(
         default=20,
@@ -180,6 +193,16 @@ class Parameters(BaseModel):
         """What becomes of files that fail."""
         return Policies(retries=self.retries, waits=self.retry_waits, never_again=frozenset(self.never_retry))
 
+    @field_validator("pool_identity")
+    @classmethod
+    def _resource_id(cls, identity: str | None) -> str | None:
+        if identity is not None and not re.fullmatch(IDENTITY, identity):
+            raise ValueError(
+                "it should be the resource id of a user-assigned managed identity, /subscriptions/ID/resourceGroups/"
+                "GROUP/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME"
+            )
+        return identity
+
     @field_validator("run_key")
     @classmethod
     def _not_latest(cls, run_key: str | None) -> str | None:
@@ -191,6 +214,15 @@ class Parameters(BaseModel):
     def _some_node(self) -> Self:
         if self.pool_id is None and self.nodes + self.spot_nodes == 0:
             raise ValueError("nodes and spot_nodes are both 0, and no existing pool is named")
+        return self
+
+    @model_validator(mode="after")
+    def _named_pool(self) -> Self:
+        if self.pool_identity is not None and self.pool_id is None:
+            raise ValueError(
+                "pool_identity needs pool_id: the pool that a run makes has no identity, as only Azure's management "
+                "plane makes pools with one"
+            )
         return self
 
 
@@ -213,6 +245,7 @@ def estimate_of(plan: Plan, parameters: Parameters) -> Estimate:
     return estimate(
         plan,
         pool_id=parameters.pool_id,
+        pool_identity=parameters.pool_identity,
         terms=terms_of(parameters),
         vm_size=parameters.vm_size,
         nodes=parameters.nodes,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from flows.parameters import Parameters, sas_lifetime
+from tasks.access import check_access
 from tasks.application import read_application
 from tasks.clients import Clients, check_reachable, check_sas_lifetime
 from tasks.counting import STOP_WORDS, Counting, read_stop_words
@@ -20,10 +21,15 @@ from tasks.results_cache import ResultsCache
 def check_local(parameters: Parameters) -> None:
     """What can be said of the parameters on this machine alone. Raises BadInput naming what is wrong."""
     check_outputs(Path(parameters.outputs))
-    check_sas_lifetime(sas_lifetime(timedelta(minutes=parameters.timeout_minutes)))
+    _check_lifetime(parameters)
     check_local_inputs(parameters.inputs)
     if parameters.stop_words:
         read_stop_words(Path(parameters.stop_words))
+
+
+def _check_lifetime(parameters: Parameters) -> None:
+    if not parameters.pool_identity:
+        check_sas_lifetime(sas_lifetime(timedelta(minutes=parameters.timeout_minutes)))
 
 
 async def preflight(clients: Clients, parameters: Parameters) -> Plan:
@@ -32,11 +38,12 @@ async def preflight(clients: Clients, parameters: Parameters) -> Plan:
     Raises BadInput naming what is not.
     """
     check_outputs(Path(parameters.outputs))
-    check_sas_lifetime(sas_lifetime(timedelta(minutes=parameters.timeout_minutes)))
+    _check_lifetime(parameters)
     await check_reachable(clients)
     task_slots = parameters.task_slots
     if parameters.pool_id:
-        task_slots = await check_pool(clients, parameters.pool_id)
+        task_slots = await check_pool(clients, parameters.pool_id, parameters.pool_identity)
+        check_access(clients.settings, parameters.pool_identity)
     else:
         await find_image(clients, parameters.image)
     counting = counting_of(parameters, task_slots)

@@ -29,7 +29,7 @@ from prefect.states import Completed, Failed
 
 from flows import hooks
 from flows.broken_pipe import outlive_the_reader
-from flows.own_job import OwnJob, begin, is_left, retention_of, sas_lifetime_of, timeout_of
+from flows.own_job import OwnJob, begin, is_left, retention_of, timeout_of
 from flows.parameters import Parameters, estimate_of, terms_of
 from flows.preflight import known_now, preflight
 from tasks import (
@@ -176,12 +176,7 @@ async def count_on_batch(own: OwnJob, taken: taking.Taking, files: list[InputFil
         return
     action = await own.prepare()
     made = batch_tasks.BatchTasks(
-        clients,
-        run,
-        own.plan,
-        staged=not parameters.pool_id,
-        delay_seconds=parameters.delay_seconds,
-        lifetime=sas_lifetime_of(parameters),
+        own.access, run, own.plan, staged=not parameters.pool_id, delay_seconds=parameters.delay_seconds
     )
     in_flight = JobInFlight(
         clients,
@@ -218,7 +213,7 @@ async def merge_tables(own: OwnJob, cache: ResultsCache, counted: Counted, passe
         if not kept:
             await own.prepare()  # perhaps nothing had to be counted
         counts.overall = kept or await reduction.reduce_tables(
-            own.clients,
+            own.access,
             own.run,
             plan,
             cache,
@@ -226,7 +221,6 @@ async def merge_tables(own: OwnJob, cache: ResultsCache, counted: Counted, passe
             total_words=total_words,
             staged=not parameters.pool_id,
             patience=max(timeout_of(parameters) - passed, JOB_MARGIN / 2),
-            lifetime=sas_lifetime_of(parameters),
         )
     except (RunFailed, AzureError) as error:
         counts.overall.not_reduced = str(error) if isinstance(error, RunFailed) else f"{brief(error)}."

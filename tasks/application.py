@@ -13,13 +13,12 @@ import ipaddress
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from azure.batch.models import ResourceFile
 
-from tasks.clients import Clients
+from tasks.access import NodeAccess
 from tasks.errors import BadInput
 from tasks.run import Run
 
@@ -94,10 +93,6 @@ def _is_this_machine(endpoint: str) -> bool:
         return host == "localhost"
 
 
-async def resource_file(clients: Clients, run: Run, lifetime: timedelta) -> ResourceFile:
-    """Brings all application files, in the folder TRAVELLED, to where a start task or a task begins.
-
-    Its SAS reads and lists the run's application container, for `lifetime` from now.
-    """
-    url = await clients.container_read_url(run.application_container, lifetime)
-    return ResourceFile(storage_container_url=url, blob_prefix=f"{TRAVELLED}/")
+async def resource_file(access: NodeAccess, run: Run) -> ResourceFile:
+    """Brings all application files, in the folder TRAVELLED, to where a start task or a task begins."""
+    return await access.folder(run.application_container, f"{TRAVELLED}/")

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from azure.batch.models import (
     BatchTaskCreateOptions,
-    EnvironmentSetting,
     OutputFile,
-    OutputFileBlobContainerDestination,
     OutputFileDestination,
     OutputFileUploadCondition,
     OutputFileUploadConfiguration,
-    ResourceFile,
 )
 from prefect import get_run_logger, task
 
+from tasks.access import NodeAccess
 from tasks.application import TRAVELLED, resource_file
-from tasks.clients import Clients
 from tasks.in_flight import Attempt, JobInFlight, attempt_id
 from tasks.inputs import blob_of
 from tasks.outcome import logs_of
@@ -32,47 +27,37 @@ INPUT_ON_NODE = "input.txt"  # in the task's working directory, whatever the fil
 class BatchTasks:
     """Makes the Batch task of a file's attempt."""
 
-    def __init__(
-        self, clients: Clients, run: Run, plan: Plan, *, staged: bool, delay_seconds: float, lifetime: timedelta
-    ) -> None:
+    def __init__(self, access: NodeAccess, run: Run, plan: Plan, *, staged: bool, delay_seconds: float) -> None:
         """Prepare to make them.
 
         Args:
+            access: how they reach their blobs.
             staged: the pool's start task has staged the application; else it travels with each task.
-            lifetime: of the SAS that the tasks get; they may wait and run as long.
         """
-        self._clients, self._run, self._plan, self._lifetime = clients, run, plan, lifetime
+        self._access, self._run, self._plan = access, run, plan
         self._staged, self._delay_seconds = staged, delay_seconds
 
     async def make(self, attempt: Attempt) -> BatchTaskCreateOptions:
-        """The Batch task, with SAS that live from now on."""
-        clients, run, (file, number) = self._clients, self._run, attempt
-        url = await clients.blob_read_url(*blob_of(run, file), self._lifetime)
-        output_sas = await clients.container_write_sas(run.output_container, self._lifetime)
-        container = clients.blobs.get_container_client(run.output_container).url
-        application = [] if self._staged else [await resource_file(clients, run, self._lifetime)]
+        """The Batch task; where nodes come with SAS, these live from now on."""
+        access, run, (file, number) = self._access, self._run, attempt
+        application = [] if self._staged else [await resource_file(access, run)]
         return BatchTaskCreateOptions(
             id=attempt_id(file, number),
             display_name=file.name[:1024],
             command_line=command_line(run, self._plan, file, staged=self._staged, delay_seconds=self._delay_seconds),
-            resource_files=[ResourceFile(http_url=url, file_path=INPUT_ON_NODE), *application],
-            output_files=[_logs(f"{container}?{output_sas}", attempt_id(file, number))],
-            environment_settings=[
-                EnvironmentSetting(name="TOPN_BLOB_ENDPOINT", value=clients.settings.blob_endpoint),
-                EnvironmentSetting(name="TOPN_OUTPUT_SAS", value=output_sas),
-            ],
+            resource_files=[await access.blob(*blob_of(run, file), INPUT_ON_NODE), *application],
+            output_files=[await self._logs(attempt_id(file, number))],
+            environment_settings=await access.environment(run.output_container),
         )
 
-
-def _logs(container_url: str, batch_task_id: str) -> OutputFile:
-    """Stdout and stderr, kept beside the results however the task ends: its node may be gone when they matter."""
-    return OutputFile(
-        file_pattern="../std*.txt",
-        destination=OutputFileDestination(
-            container=OutputFileBlobContainerDestination(container_url=container_url, path=logs_of(batch_task_id))
-        ),
-        upload_options=OutputFileUploadConfiguration(upload_condition=OutputFileUploadCondition.TASK_COMPLETION),
-    )
+    async def _logs(self, batch_task_id: str) -> OutputFile:
+        """Stdout and stderr, kept beside the results however the task ends: its node may be gone when they matter."""
+        container = await self._access.destination(self._run.output_container, logs_of(batch_task_id))
+        return OutputFile(
+            file_pattern="../std*.txt",
+            destination=OutputFileDestination(container=container),
+            upload_options=OutputFileUploadConfiguration(upload_condition=OutputFileUploadCondition.TASK_COMPLETION),
+        )
 
 
 @task(name="batch tasks", **STEP)

@@ -41,6 +41,7 @@ class Estimate:
     reduce_tasks: int  # that may be added, where the files' lists do not tell the top words of all
     engine: str  # that the nodes get, for people
     pool: str
+    access: str  # of nodes to blobs, for people
     lease: str  # of the pool, for people
     nodes: int
     slots: int  # of all nodes together
@@ -61,6 +62,7 @@ class Estimate:
             ("reduce tasks", f"{self.reduce_tasks:,} at the most" if self.reduce_tasks else "none"),
             ("engine", self.engine),
             ("pool", self.pool),
+            ("nodes' access", self.access),
             ("lease", self.lease),
             ("task slots", f"{self.slots:,}"),
             ("API calls", f"about {self.batch_calls:,} to Batch, {self.storage_calls:,} to Storage"),
@@ -86,6 +88,7 @@ def estimate(
     plan: Plan,
     *,
     pool_id: str | None,
+    pool_identity: str | None = None,
     terms: Terms | None,
     vm_size: str,
     nodes: int,
@@ -124,6 +127,7 @@ def estimate(
         reduce_tasks=number_of_tasks(len(plan.files)) if plan.counting.table and len(plan.files) > 1 else 0,
         engine=", ".join(engines) or "none built for the nodes: Python counts, at a tenth of the speed",
         pool=f"{pool_id} (named: left alone, and it has no lease)" if pool_id else own_pool,
+        access=f"as the identity {pool_identity}, with no SAS" if pool_identity else "by SAS, each for one thing",
         lease=lease_line(terms),
         nodes=all_nodes,
         slots=slots,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from azure.batch.models import (
     AutoUserScope,
@@ -21,6 +21,7 @@ from azure.batch.models import (
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from prefect import get_run_logger, task
 
+from tasks.access import NodeAccess
 from tasks.application import TRAVELLED, Application, resource_file
 from tasks.clients import Clients
 from tasks.errors import BadInput, RunFailed, error_code
@@ -52,7 +53,7 @@ def in_shell(commands: str) -> str:
 
 @task(name="pool", **STEP)
 async def create_pool(
-    clients: Clients,
+    access: NodeAccess,
     run: Run,
     application: Application,
     *,
@@ -60,21 +61,21 @@ async def create_pool(
     vm_size: str,
     terms: Terms,
     task_slots: int,
-    lifetime: timedelta,
 ) -> None:
     """Create the run's pool, whose start task checks Python and stages the application that step 2 uploaded.
 
     Args:
+        access: how its nodes reach the application, for as long as they may start.
         image: "publisher:offer:sku".
         terms: how many nodes, and for how long: the pool is created with its first lease.
         task_slots: Batch tasks at once on each node.
-        lifetime: how long nodes may start; the application's SAS lives as long.
 
     Raises:
         BadInput: Batch lists no verified image of that name.
         RunFailed: the pool's id is another run's.
     """
     get_run_logger().info("Creating pool [%s]...", run.pool_id)
+    clients = access.clients
     chosen = await find_image(clients, image)
     pool = BatchPoolCreateOptions(
         id=run.pool_id,
@@ -86,7 +87,7 @@ async def create_pool(
         virtual_machine_configuration=VirtualMachineConfiguration(
             image_reference=chosen.image_reference, node_agent_sku_id=chosen.node_agent_sku_id
         ),
-        start_task=await start_task(clients, run, application, lifetime),
+        start_task=await start_task(access, run, application),
         metadata=run.metadata,
     )
     try:
@@ -99,11 +100,11 @@ async def create_pool(
             raise RunFailed(f"The pool {run.pool_id} exists already: choose another run key than {run.key}.") from None
 
 
-async def start_task(clients: Clients, run: Run, application: Application, lifetime: timedelta) -> BatchStartTask:
-    """Stages the application on a node; its SAS lives as long as nodes may start."""
+async def start_task(access: NodeAccess, run: Run, application: Application) -> BatchStartTask:
+    """Stages the application on a node."""
     return BatchStartTask(
         command_line=in_shell(start_command(application)),
-        resource_files=[await resource_file(clients, run, lifetime)],
+        resource_files=[await resource_file(access, run)],
         user_identity=UserIdentity(
             auto_user=AutoUserSpecification(scope=AutoUserScope.POOL, elevation_level=ElevationLevel.ADMIN)
         ),
@@ -111,13 +112,20 @@ async def start_task(clients: Clients, run: Run, application: Application, lifet
     )
 
 
-async def check_pool(clients: Clients, pool_id: str) -> int:
-    """Make sure that a pool named by the user is there; how many task slots its nodes have. Raises BadInput."""
+async def check_pool(clients: Clients, pool_id: str, identity: str | None = None) -> int:
+    """Make sure that a pool named by the user is there, and has an identity; how many task slots its nodes have.
+
+    Raises BadInput.
+    """
     try:
-        pool = await clients.batch.get_pool(pool_id, select=["taskSlotsPerNode"])
-        return pool.task_slots_per_node or 1
+        pool = await clients.batch.get_pool(pool_id, select=["taskSlotsPerNode", "identity"])
     except ResourceNotFoundError:
         raise BadInput(f"There is no pool {pool_id} in this Batch account.") from None
+    assigned = (pool.identity.user_assigned_identities if pool.identity else None) or []
+    if identity and identity.lower() not in {one.resource_id.lower() for one in assigned}:
+        known = ", ".join(one.resource_id for one in assigned)
+        raise BadInput(f"The pool {pool_id} does not have the identity {identity}; it has {known or 'none'}.")
+    return pool.task_slots_per_node or 1
 
 
 async def find_image(clients: Clients, image: str) -> BatchSupportedImage:

@@ -22,15 +22,13 @@ from azure.batch.models import (
     BatchTaskConstraints,
     BatchTaskCreateOptions,
     BatchTaskState,
-    EnvironmentSetting,
-    ResourceFile,
 )
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from prefect import get_run_logger, task
 from pydantic import BaseModel, ValidationError
 
+from tasks.access import NodeAccess
 from tasks.application import TRAVELLED, resource_file
-from tasks.clients import Clients
 from tasks.errors import RunFailed, brief, error_code
 from tasks.node_result import WordCounts
 from tasks.outcome import FIELDS, read_outcome, stderr_tail
@@ -108,7 +106,7 @@ async def read_kept(
 
 @task(name="reduce", **STEP)
 async def reduce_tables(
-    clients: Clients,
+    access: NodeAccess,
     run: Run,
     plan: Plan,
     cache: ResultsCache,
@@ -117,22 +115,21 @@ async def reduce_tables(
     total_words: int,
     staged: bool,
     patience: timedelta,
-    lifetime: timedelta,
 ) -> OverallWords:
     """Merge the tables of all counted files by reduce tasks in the run's job, and keep what comes out.
 
     Args:
+        access: how reduce tasks reach their blobs.
         tables: one for each file.
         total_words: of all files, which the tables must hold.
         staged: the pool's start task has staged the application; else it travels with each task.
         patience: for all reduce tasks together.
-        lifetime: of the SAS that they get.
 
     Raises:
         RunFailed: a reduce task failed, was late, or does not give what the tables must hold.
     """
     all_tables = level = _distinct(tables)
-    reduction = Reduction(clients, run, plan, staged, lifetime)
+    reduction = Reduction(access, run, plan, staged)
     try:
         async with asyncio.timeout(patience.total_seconds()):
             while len(level) > TABLES_PER_TASK:
@@ -179,9 +176,9 @@ def manifest(run: Run, tables: Iterable[Table]) -> bytes:
 class Reduction:
     """Adds reduce tasks to a run's job and waits for them; repeated, it finds those that it has added before."""
 
-    def __init__(self, clients: Clients, run: Run, plan: Plan, staged: bool, lifetime: timedelta) -> None:
-        self._clients, self._run, self._plan = clients, run, plan
-        self._staged, self._lifetime = staged, lifetime
+    def __init__(self, access: NodeAccess, run: Run, plan: Plan, staged: bool) -> None:
+        self._access, self._clients, self._run, self._plan = access, access.clients, run, plan
+        self._staged = staged
         self.tasks = 0
 
     async def merge(self, groups: Sequence[Sequence[Table]]) -> list[Table]:
@@ -212,16 +209,15 @@ class Reduction:
         await self._clients.blobs.get_blob_client(container, blob).upload_blob(
             manifest(self._run, tables), overwrite=True
         )
-        url = await self._clients.blob_read_url(container, blob, self._lifetime)
-        files = [ResourceFile(http_url=url, file_path=MANIFEST_ON_NODE)]
+        files = [await self._access.blob(container, blob, MANIFEST_ON_NODE)]
         if not self._staged:
-            files.append(await resource_file(self._clients, self._run, self._lifetime))
+            files.append(await resource_file(self._access, self._run))
         batch_task = BatchTaskCreateOptions(
             id=_id(key),
             display_name=name,
             command_line=self._command_line(key, whole=whole),
             resource_files=files,
-            environment_settings=await self._environment(tables),
+            environment_settings=await self._access.environment(self._run.output_container, **self._read(tables)),
             constraints=BatchTaskConstraints(max_task_retry_count=RETRIES),
         )
         try:
@@ -240,17 +236,12 @@ class Reduction:
             f" --output-container {self._run.output_container} --memory-mib {counting.memory_mib}{table}"
         )
 
-    async def _environment(self, tables: Iterable[Table]) -> list[EnvironmentSetting]:
-        """Where a reduce task reads and writes: tables in the output container, and those of other runs in one more."""
-        clients, run, lifetime = self._clients, self._run, self._lifetime
-        settings = {
-            "TOPN_BLOB_ENDPOINT": clients.settings.blob_endpoint,
-            "TOPN_OUTPUT_SAS": await clients.container_write_sas(run.output_container, lifetime),
-            "TOPN_TABLES_SAS": await clients.container_read_sas(run.output_container, lifetime),
-        }
-        for container in {table.container for table in tables} - {run.output_container}:
-            settings["TOPN_CACHE_SAS"] = await clients.container_read_sas(container, lifetime)
-        return [EnvironmentSetting(name=name, value=value) for name, value in settings.items()]
+    def _read(self, tables: Iterable[Table]) -> dict[str, str]:
+        """Where a reduce task reads: tables in the output container, and those of other runs in one more."""
+        containers = {"TOPN_TABLES_SAS": self._run.output_container}
+        for container in {table.container for table in tables} - {self._run.output_container}:
+            containers["TOPN_CACHE_SAS"] = container
+        return containers
 
     async def _wait(self, key: str) -> None:
         """Wait until a reduce task has ended. Raises RunFailed when it has failed."""

@@ -28,6 +28,7 @@ def keyless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[I
     """Both services over TLS, the endpoint that gives tokens, and the environment of a run."""
     trusted, key = certificate.make(tmp_path / "tls")
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))  # the nodes', too
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(trusted))  # Azurite asks itself for what it is to copy
     tls = ("--cert", str(trusted), "--key", str(key))
     (tmp_path / "logs").mkdir()
     azurite = start_azurite(tmp_path / "logs", 0, None, "--oauth", "basic", *tls)

@@ -3,10 +3,12 @@
 The connection comes from AIRFLOW_CONN_AZURE_BATCH_DEFAULT. Operators are executed as a worker of Airflow does it.
 """
 
+import asyncio
 import sys
 from typing import Any
 
 from airflow.providers.microsoft.azure.operators.batch import AzureBatchOperator
+from airflow.sdk.exceptions import TaskDeferred
 from azure.core.exceptions import ResourceNotFoundError
 
 (written,) = sys.argv[1:]
@@ -37,8 +39,9 @@ task = client.get_task("job", "first")
 assert (task.state, task.execution_info.exit_code) == ("completed", 0), task
 assert b"".join(client.download_task_file("job", "first", "stdout.txt")) == b"said by the first\n"
 
-# The same pool and job once more, an image that is looked for among those that the service lists, a task that fails,
-# and all is deleted at the end.
+# The same pool and job once more, and an image that is looked for among those that the service lists. The operator
+# leaves the waiting to its trigger, as one does that is not to hold a worker meanwhile; its task fails, and it deletes
+# all.
 failing = operator(
     "failing",
     f"/bin/bash -c 'echo said by $AZ_BATCH_TASK_ID > {written}; exit 3'",
@@ -46,9 +49,24 @@ failing = operator(
     sku_starts_with="server",
     should_delete_job=True,
     should_delete_pool=True,
+    deferrable=True,
+    poll_interval=1,
 )
 try:
     failing.execute({})
+except TaskDeferred as deferred:
+    trigger = deferred.trigger
+else:
+    raise AssertionError("the operator did not defer")
+
+
+async def fired() -> Any:
+    """What the trigger has to say."""
+    return await anext(trigger.run())
+
+
+try:
+    failing.execute_complete({}, asyncio.run(fired()).payload)
 except RuntimeError as error:
     assert "failing" in str(error), error
 else:

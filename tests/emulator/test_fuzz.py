@@ -26,7 +26,8 @@ CONTROL = [
     ("GET", "/_emulator/window/{account}/jobs/{jobId}/tasks/{taskId}/{stream}", "window_stream"),
 ]
 ROUTES = [*((row.method, row.path, row.name) for row in (*OPERATIONS, *OLDER_OPERATIONS)), *CONTROL]
-OLDER = {row.name for row in OLDER_OPERATIONS} | {"create_pool", "create_task", "list_tasks"}
+OLDER = {row.name for row in OLDER_OPERATIONS} | {"create_pool", "create_task"}
+OLDER |= {row.name for row in OPERATIONS if row.name.startswith("list_")}
 VERSIONS = ["2025-06-01", "2016-07-01.3.1", "2018-03-01.6.1", "2024-02-01.19.0"]
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 
@@ -40,6 +41,11 @@ FILTERS = st.sampled_from(
         "id gt 5 or",
         "((((",
         "executionInfo/exitCode ne null",
+        "executionInfo/schedulingError/code eq 'x'",
+        "not startTask/runElevated",
+        "executionInfo/nonsense ne null",
+        "id,state,stats",
+        "stats",
         "id eq '''",
         "state eq",
     ]
@@ -107,6 +113,7 @@ def test_a_route_answers_anything(account: Account, method: str, path: str, name
         query = {"api-version": version, **data.draw(QUERIES)}
         body = data.draw(_bodies(path)) if method in ("POST", "PUT", "PATCH") else None
         request = HttpRequest(method, filled, params=query, headers=data.draw(HEADERS), content=body)
+        request.url = request.url.replace("{", "{{").replace("}", "}}")  # the SDK's client takes it for a template
         if body is not None:
             request.headers["Content-Type"] = "application/json"
         assert _fine(_status(account, request)), (name, filled, query, dict(request.headers), body)

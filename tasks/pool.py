@@ -117,8 +117,9 @@ async def check_pool(clients: Clients, pool_id: str, identity: str | None = None
 
     Raises BadInput.
     """
+    fields = ["taskSlotsPerNode", "identity"] if identity else ["taskSlotsPerNode"]
     try:
-        pool = await clients.batch.get_pool(pool_id, select=["taskSlotsPerNode", "identity"])
+        pool = await clients.batch.get_pool(pool_id, select=fields)
     except ResourceNotFoundError:
         raise BadInput(f"There is no pool {pool_id} in this Batch account.") from None
     assigned = (pool.identity.user_assigned_identities if pool.identity else None) or []

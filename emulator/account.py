@@ -118,12 +118,22 @@ class Account:
         self._going_on.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.broken.append(f"{type(error).__name__}: {error}")
-            self.service.log.error("a fault of the emulator in account %s", self.name, exc_info=error)
+            self._broke(error)
+
+    def _broke(self, error: BaseException) -> None:
+        self.broken.append(f"{type(error).__name__}: {error}")
+        self.service.log.error("a fault of the emulator in account %s", self.name, exc_info=error)
 
     def later(self, length: timedelta, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
         """Call something after a user's own length of time, which `--speed` does not shorten."""
-        return asyncio.get_running_loop().call_later(length.total_seconds(), call, *arguments)
+
+        def due() -> None:
+            try:
+                call(*arguments)
+            except Exception as error:
+                self._broke(error)
+
+        return asyncio.get_running_loop().call_later(length.total_seconds(), due)
 
     async def attempt(self, command: Command, storage: Storage) -> Outcome:
         """Run a command once on behalf of a node, which reaches storage in its own way."""

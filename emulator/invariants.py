@@ -50,6 +50,9 @@ def _of_job(job: Job) -> list[str]:
         found.append(
             f"job {job.id} is completed, with {counted['active']} active and {counted['running']} running tasks"
         )
+    tickets = sum(bool(task.ticket) for task in job.tasks)
+    if len(job.ready) != tickets:
+        found.append(f"job {job.id} counts {len(job.ready)} ready tasks, not {tickets}")
     if +job.counts != counted:
         found.append(f"job {job.id} counts {dict(+job.counts)}, not {dict(counted)}")
     if +job.slot_counts != slots:

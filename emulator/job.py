@@ -231,13 +231,14 @@ class Job(Resource):
     def _again(self, task: Task, count: str, moment: str) -> None:
         execution = task.execution
         self.move(task, BatchTaskState.ACTIVE)
+        execution.pop("startTime", None)  # only tasks that run or have run have it
         execution[count] += 1
         execution[moment] = self.account.clock.stamp()
         self.enqueue(task)
 
     def complete(self, task: Task, outcome: Outcome) -> None:
         """A task has ended for good; whatever depends on that follows."""
-        task.ticket = 0
+        self.ready.drop(task)
         execution = task.execution
         self.move(task, BatchTaskState.COMPLETED)
         execution["endTime"] = self.account.clock.stamp()
@@ -293,7 +294,7 @@ class Job(Resource):
         self.tasks.remove(task.id)
         self.dependencies.deleted(task)
         task.forget()
-        task.ticket = 0
+        self.ready.drop(task)
         running = task in self.on_nodes
         self.stop(task, Ending.DELETE, "")
         if not running and task.node is not None:

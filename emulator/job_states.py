@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ def limit(job: Job) -> None:
         return
     assert job.model.execution_info is not None, "every job has it from its creation"
     left = job.model.execution_info.start_time + length - job.account.clock.now()
-    job.clock_limit = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), _limit_reached, job)
+    job.clock_limit = job.account.later(max(left, timedelta()), _limit_reached, job)
 
 
 def _limit_reached(job: Job) -> None:
@@ -53,8 +52,8 @@ def _limit_reached(job: Job) -> None:
 
 def task_completed(job: Job, task: Task) -> None:
     """Do what the job asks for when a task has completed."""
-    if job.state in ("terminating", "completed", "deleting"):
-        return
+    if job.state in ("terminating", "completed", "deleting", "disabling"):
+        return  # while it is being disabled, its tasks end because of that
     if task.manager is not None and task.manager["killJobOnCompletion"]:
         terminate(job, "JMComplete")
         return

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -78,7 +78,8 @@ class Node(Resource):
         self.leaving = False  # it takes no more tasks, and goes when those on it have ended
         self.refused: set[Job] = set()  # the jobs whose preparation failed here
         self.users: dict[str, dict[str, Any]] = {}  # by lower-cased name, without their secrets
-        self._keep_until = self.account.clock.now()
+        self._kept: dict[Task, None] = {}  # completed tasks whose files are there until their retention time is over
+        self._let_go = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[Outcome] | None = None  # the start task that nobody waits for
 
@@ -193,6 +194,7 @@ class Node(Resource):
     def accept(self, task: Task) -> None:
         """Take a task that was scheduled here."""
         task.placed(self)
+        self._forget_kept([task])
         self.free_slots -= task.held_slots
         self.model["runningTasksCount"] += 1
         self.model["runningTaskSlotsCount"] += task.held_slots
@@ -292,7 +294,7 @@ class Node(Resource):
     def _retain(self, task: Task) -> None:
         """Keep the files of a completed task for its retention time."""
         length = min(read_duration(task.constraints["retentionTime"]), _LONGEST_RETENTION)
-        self._keep_until = max(self._keep_until, self.account.clock.now() + length)
+        self._kept[task] = None
         task.forget()
         end = task.execution.get("endTime")
         task.retention = self.account.later(length, self._retention_over, task, end)
@@ -325,16 +327,23 @@ class Node(Resource):
 
     def clear(self, task: Task) -> None:
         """Remove the files of a task that is not running, unless a new one of its id has come."""
+        self._forget_kept([task])
         if task.job.tasks.get(task.id) not in (None, task):
             return
         files.remove_tree(self.job_directory(task.job) / task.id, ignore_errors=True)
 
     def clear_job(self, job: Job) -> None:
         """Remove the files of all tasks of a job."""
+        self._forget_kept([task for task in self._kept if task.job is job])
         directory = self.job_directory(job)
         files.remove_tree(directory, ignore_errors=True)
         with contextlib.suppress(OSError):  # other jobs of its schedule are in there, or it never was
             directory.parent.rmdir()
+
+    def _forget_kept(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            self._kept.pop(task, None)
+        self._let_go.set()
 
     # Leaving
 
@@ -347,12 +356,16 @@ class Node(Resource):
                 self.stop(task, ending)
             await preparation.stop(self)
         await self.emptied.wait()
+        if option == "retaineddata":
+            await self.retained()
         if not self.up:
             await preparation.end(self)
             if self._starting is not None:
                 self._starting.cancel()
                 await asyncio.wait([self._starting])
 
-    def retained(self) -> float:
-        """For how many more seconds files of completed tasks must be kept."""
-        return max(0.0, (self._keep_until - self.account.clock.now()).total_seconds())
+    async def retained(self) -> None:
+        """Wait until no completed task's files need to be kept any more."""
+        while self._kept:
+            self._let_go.clear()
+            await self._let_go.wait()

@@ -46,7 +46,7 @@ async def _leave(node: Node, option: str) -> None:
     if option in _WAITING:
         await node.emptied.wait()
         if option == "retaineddata":
-            await asyncio.sleep(node.retained())
+            await node.retained()
         if node.state != "leavingpool":
             node.enter(_S.LEAVING_POOL)
     await node.empty(option, "its node was removed from the pool")

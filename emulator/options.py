@@ -224,6 +224,8 @@ def pool_info(pool_info: BatchPoolInfo) -> None:
             specification.auto_pool_id_prefix,
             f"must have at most {_LONGEST_PREFIX} characters",
         )
+    else:
+        auto_pool(specification)
 
 
 def auto_pool(specification: BatchAutoPoolSpecification) -> dict[str, Any]:

@@ -182,9 +182,9 @@ class Pool(Resource):
         self.model["targetDedicatedNodes"] = dedicated
         self.model["targetLowPriorityNodes"] = spot
         self.model.resize_timeout = timeout
-        self._begin(lambda: self._reach_targets(option))
+        self._begin(lambda: self._reach_targets(option, timeout))
 
-    def remove_nodes(self, nodes: Sequence[Node], option: str) -> None:
+    def remove_nodes(self, nodes: Sequence[Node], timeout: timedelta, option: str) -> None:
         """Start removing these nodes, and lower the targets by as many.
 
         Raises:
@@ -196,7 +196,7 @@ class Pool(Resource):
                 continue  # since a resize that was stopped; the target is without it already
             name = "targetDedicatedNodes" if node.model["isDedicated"] else "targetLowPriorityNodes"
             self.model[name] = max(0, self.model[name] - 1)
-        self._begin(lambda: self._remove(nodes, option))
+        self._begin(lambda: self._remove_named(nodes, option, timeout))
 
     def stop_resize(self) -> None:
         """Start stopping the resize that is under way.
@@ -208,11 +208,7 @@ class Pool(Resource):
             raise OperationInvalidForCurrentState
         assert self._resizing is not None, "a resizing pool has a resize"
         self._resizing.cancel()
-        for node in self.nodes:
-            node_states.stay(node)
-            if node.leaving and node.state != "leavingpool":
-                self.account.spawn(self._remove_one(node, "requeue"))
-        self.schedule()
+        self._stay()
         transition_allocation(self.model, AllocationState.STOPPING, self.account.clock.stamp())
         self._resizing = self.account.spawn(self._stop())
 
@@ -221,6 +217,14 @@ class Pool(Resource):
         if not self.at_target:
             self.model.resize_errors = [resize_error("ResizeStopped")]
         self._settle()
+
+    def _stay(self) -> None:
+        """Let nodes that wait to leave stay; those of no use go at once."""
+        for node in self.nodes:
+            node_states.stay(node)
+            if node.leaving and node.state != "leavingpool":
+                self.account.spawn(self._remove_one(node, "requeue"))
+        self.schedule()
 
     @property
     def at_target(self) -> bool:
@@ -243,7 +247,7 @@ class Pool(Resource):
     def _settle(self) -> None:
         transition_allocation(self.model, AllocationState.STEADY, self.account.clock.stamp())
 
-    async def _reach_targets(self, option: str) -> None:
+    async def _reach_targets(self, option: str, within: timedelta) -> None:
         leaving: list[Node] = []
         errors: set[str] = set()
         for dedicated, name in ((True, "targetDedicatedNodes"), (False, "targetLowPriorityNodes")):
@@ -257,10 +261,12 @@ class Pool(Resource):
             # Those that are of no use go first, then the idle ones, and of those the youngest.
             present.sort(key=lambda node: (node.up, len(node.on_it), -node.serial))
             leaving += present[: max(0, -wanted)]
-        await self._remove(leaving, option)
         if "AllocationTimedout" in errors:
-            assert self.model.resize_timeout is not None, "every pool has it from its creation"
-            await self.account.clock.delay(self.model.resize_timeout.total_seconds())
+            await asyncio.gather(
+                self._remove(leaving, option, within), self.account.clock.delay(within.total_seconds())
+            )
+        elif not await self._remove(leaving, option, within):
+            errors.add("AllocationTimedout")
         if errors:
             self.model.resize_errors = [resize_error(code) for code in sorted(errors)]
 
@@ -270,8 +276,19 @@ class Pool(Resource):
         self._count(node, 1)
         node.live(lambda: node.boot(self.account.delays.create))
 
-    async def _remove(self, nodes: Iterable[Node], option: str) -> None:
-        await asyncio.gather(*(self._remove_one(node, option) for node in nodes))
+    async def _remove_named(self, nodes: Sequence[Node], option: str, within: timedelta) -> None:
+        if not await self._remove(nodes, option, within):
+            self.model.resize_errors = [resize_error("AllocationTimedout")]
+
+    async def _remove(self, nodes: Iterable[Node], option: str, within: timedelta) -> bool:
+        """See nodes out; False when time is up, and those that still wait for their tasks stay."""
+        try:
+            async with asyncio.timeout(within.total_seconds() / self.account.clock.speed):
+                await asyncio.gather(*(self._remove_one(node, option) for node in nodes))
+        except TimeoutError:
+            self._stay()
+            return False
+        return True
 
     async def _remove_one(self, node: Node, option: str) -> None:
         """See a node out; one that is rebooted, say, while it waits for its tasks, does not wait any longer."""
@@ -309,7 +326,7 @@ class Pool(Resource):
         self.account.spawn(self._delete())
 
     async def _delete(self) -> None:
-        await self._remove(self.nodes, "requeue")
+        await asyncio.gather(*(self._remove_one(node, "requeue") for node in self.nodes))
         await self.account.clock.delay(self.account.delays.delete)
         self.account.past_usage.append(self.usage.metrics())
         self.account.past_core_time += self.usage.core_time(dedicated=True)

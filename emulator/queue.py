@@ -24,9 +24,15 @@ class ReadyTasks:
 
     def __init__(self) -> None:
         self._heaps: dict[int, list[tuple[int, int, Task]]] = {}
+        self._number = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._number
 
     def push(self, task: Task) -> None:
         """Queue a task; one that was requeued stands where its age puts it."""
+        self._number += not task.ticket
         task.ticket = next(_tickets)
         heapq.heappush(self._heaps.setdefault(task.slots, []), (task.serial, task.ticket, task))
 
@@ -45,6 +51,11 @@ class ReadyTasks:
     def pop(self, task: Task) -> None:
         """Take a task off that `heads` gave."""
         heapq.heappop(self._heaps[task.slots])
+        self.drop(task)
+
+    def drop(self, task: Task) -> None:
+        """A task is not ready any more, if it was."""
+        self._number -= bool(task.ticket)
         task.ticket = 0
 
 

@@ -221,13 +221,15 @@ class Scaling:
     def _metrics(self) -> dict[str, Any]:
         """The tasks of all jobs on the pool, by state, and the nodes that are up."""
         counts: Counter[str] = Counter()
+        ready = 0  # those that wait for other tasks do not count: more nodes would be of no use to them
         for job in self._pool.account.jobs:
             if job.pool_id.lower() == self._pool.id.lower():
                 counts.update(job.counts)
+                ready += len(job.ready)
         return {
-            "$ActiveTasks": counts["active"],
+            "$ActiveTasks": ready,
             "$RunningTasks": counts["running"],
-            "$PendingTasks": counts["active"] + counts["running"],
+            "$PendingTasks": ready + counts["running"],
             "$SucceededTasks": counts["succeeded"],
             "$FailedTasks": counts["failed"],
             "$SampleNodeCount": sum(node.up for node in self._pool.nodes),

@@ -77,6 +77,10 @@ def _change(request: Request, changes: dict[str, Any]) -> Response:
     pool_info = changes.pop("poolInfo", None)
     changed = {**job.model, **changes}
     options.job_settings(changed)
+    if job.model["onAllTasksComplete"] == "terminatejob" and changed["onAllTasksComplete"] != "terminatejob":
+        raise InvalidPropertyValue(
+            PropertyName="onAllTasksComplete", Reason="a job that ends with its tasks cannot be told otherwise"
+        )
     if pool_info is not None:
         _move_to_pool(job, pool_info)
     for name in changes:
@@ -145,6 +149,7 @@ async def disable_job(request: Request) -> Response:
     job = job_of(request)
     check_conditions(request, job.model)
     job_states.disable(job, given["disableTasks"])
+    touched(job.account, job.model)
     return done(202, job.model)
 
 
@@ -153,6 +158,7 @@ async def enable_job(request: Request) -> Response:
     job = job_of(request)
     check_conditions(request, job.model)
     job_states.enable(job)
+    touched(job.account, job.model)
     return done(202, job.model)
 
 
@@ -162,6 +168,7 @@ async def terminate_job(request: Request) -> Response:
     job = job_of(request)
     check_conditions(request, job.model)
     job_states.terminate(job, given.get("terminateReason", "UserTerminate"), force=_forced(request))
+    touched(job.account, job.model)
     return done(202, job.model)
 
 

@@ -86,6 +86,7 @@ async def resize_pool(request: Request) -> Response:
     if pool.scaling.enabled:
         raise OperationNotValidOnPool(Reason="the pool scales automatically")
     pool.resize(dedicated, spot, timeout, given.get("nodeDeallocationOption", "requeue"))
+    touched(pool.account, pool.model)
     return done(202, pool.model)
 
 
@@ -94,6 +95,7 @@ async def stop_pool_resize(request: Request) -> Response:
     pool = pool_of(request)
     check_conditions(request, pool.model)
     pool.stop_resize()
+    touched(pool.account, pool.model)
     return done(202, pool.model)
 
 
@@ -102,12 +104,13 @@ async def remove_nodes(request: Request) -> Response:
     given = await body(request, BatchNodeRemoveOptions)
     pool = pool_of(request)
     check_conditions(request, pool.model)
-    options.resize_timeout(given.get("resizeTimeout", "PT15M"))
+    timeout = options.resize_timeout(given.get("resizeTimeout", "PT15M"))
     names = given["nodeList"]
     if not 1 <= len(names) <= _MOST_REMOVED:
         raise invalid("nodeList", len(names), f"names 1 to {_MOST_REMOVED} nodes")
     nodes = list({pool.node(name): None for name in names})
-    pool.remove_nodes(nodes, given.get("nodeDeallocationOption", "requeue"))
+    pool.remove_nodes(nodes, timeout, given.get("nodeDeallocationOption", "requeue"))
+    touched(pool.account, pool.model)
     return done(202, pool.model)
 
 

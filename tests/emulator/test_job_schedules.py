@@ -350,3 +350,19 @@ def test_a_job_of_the_same_id_takes_only_its_own_files_along(account: Account) -
     account.completed("manager", "nightly:job-2")
     account.client.begin_delete_job("nightly", polling_interval=0).result()
     assert account.text("manager", job_id="nightly:job-2") == "here\n"
+
+
+@pytest.mark.parametrize("wrong", [{"vmSize": "nonsense"}, {"taskSlotsPerNode": 1000}])
+def test_an_auto_pool_that_cannot_be_is_refused_with_its_schedule(account: Account, wrong: dict[str, Any]) -> None:
+    pool = {"vmSize": "STANDARD_D2S_V3", "virtualMachineConfiguration": UBUNTU, **wrong}
+    specification = {"poolInfo": {"autoPoolSpecification": {"poolLifetimeOption": "jobschedule", "pool": pool}}}
+    for timing in ({}, {"doNotRunUntil": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}):
+        with pytest.raises(HttpResponseError, match="InvalidPropertyValue"):
+            _schedule(account, specification, **timing)
+    assert list(account.client.list_job_schedules()) == []
+    _schedule(account, recurrenceInterval="PT1H")
+    with pytest.raises(HttpResponseError, match="InvalidPropertyValue"):
+        account.client.update_job_schedule(
+            "nightly", BatchJobScheduleUpdateOptions({"jobSpecification": specification})
+        )
+    assert account.client.get_job_schedule("nightly").job_specification.pool_info.pool_id == "pool"

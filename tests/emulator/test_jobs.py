@@ -306,3 +306,47 @@ def test_a_clock_that_is_set_past_a_jobs_time_ends_it(account: Account) -> None:
     account.job(constraints={"maxWallClockTime": "PT10M"})
     account.control("POST", "/settings", {"clockOffset": 3600})
     assert _job_becomes(account, "completed").execution_info.termination_reason == "MaxWallClockTimeExpiry"
+
+
+def test_a_job_that_ends_with_its_tasks_is_not_told_otherwise(account: Account) -> None:
+    account.job()
+    account.task("task", "/bin/true")  # which waits for a pool
+    account.client.update_job("job", BatchJobUpdateOptions(all_tasks_complete_mode="terminatejob"))
+    with pytest.raises(HttpResponseError, match="InvalidPropertyValue"):
+        account.client.update_job("job", BatchJobUpdateOptions(all_tasks_complete_mode="noaction"))
+    job = account.client.get_job("job")
+    with pytest.raises(HttpResponseError, match="InvalidPropertyValue"):
+        account.client.replace_job("job", job.__class__({"poolInfo": {"poolId": "pool"}}))
+    assert account.client.get_job("job").all_tasks_complete_mode == "terminatejob"
+
+
+def test_what_a_user_does_to_a_job_gives_it_a_new_version(account: Account) -> None:
+    account.job()
+    versions = [account.client.get_job("job").etag]
+    for change in (
+        lambda: account.client.begin_disable_job("job", BatchJobDisableOptions(disable_tasks="wait")),
+        lambda: account.client.begin_enable_job("job"),
+        lambda: account.client.begin_terminate_job("job", BECAUSE),
+    ):
+        change().result()
+        versions.append(account.client.get_job("job").etag)
+    assert len(set(versions)) == 4
+
+
+def test_disabling_a_job_with_an_end_of_its_tasks_is_no_failure_that_ends_it(account: Account) -> None:
+    account.pool()
+    account.job(onTaskFailure="performexitoptionsjobaction")
+    account.task("task", "sleep 300", exitConditions={"default": {"jobAction": "terminate"}})
+    account.task_becomes("running", "task")
+    _disable(account, "terminate")
+    assert account.client.get_task("job", "task").state == "completed"
+
+
+def test_a_task_that_waits_to_run_again_has_not_started(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "sleep 300")
+    assert account.task_becomes("running", "task").execution_info.start_time
+    _disable(account, "requeue")
+    execution = account.client.get_task("job", "task").execution_info
+    assert (execution.start_time, execution.requeue_count) == (None, 1)

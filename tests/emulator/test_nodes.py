@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,15 @@ def test_a_start_task_that_is_cut_short_says_so(account: Account) -> None:
     until(lambda: _node(account).start_task_info.state == "completed", "the start task is ended")
     info = _node(account).start_task_info
     assert (info.result, info.failure_info.code, info.exit_code) == ("failure", "TaskEnded", None)
+
+
+def test_a_reimage_can_wait_until_files_need_no_longer_be_kept(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/echo kept", constraints={"retentionTime": "PT3S"})
+    ended = account.completed("task").execution_info.end_time
+    options = models.BatchNodeReimageOptions({"nodeReimageOption": "retaineddata"})
+    account.client.begin_reimage_node("pool", _node(account).id, options, polling_interval=0)
+    assert account.text("task") == "kept\n"
+    account.nodes_become("idle", number=1)
+    assert _node(account).last_boot_time - ended >= timedelta(seconds=3)

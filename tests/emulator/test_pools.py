@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from azure.batch.models import _models as models  # options that the SDK needs, 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError
 
-from tests.emulator.conftest import UBUNTU, Account, until
+from tests.emulator.conftest import UBUNTU, Account, start_emulator, stop, until
 
 TARGET = 2
 
@@ -291,3 +292,48 @@ def test_numbers_may_come_as_strings(account: Account) -> None:
     account.pool(nodes=0, taskSlotsPerNode="2", resizeTimeout="PT00H10M00S")
     pool = account.client.get_pool("pool")
     assert (pool.task_slots_per_node, pool.resize_timeout) == (2, timedelta(minutes=10))
+
+
+def test_a_resize_gives_a_pool_a_new_version(account: Account) -> None:
+    account.pool(nodes=0)
+    before = until(lambda: _steady(account), "the pool is steady").etag
+    _resize(account, 1)
+    assert account.client.get_pool("pool").etag != before
+
+
+def test_files_that_went_with_their_job_hold_no_node(account: Account) -> None:
+    account.pool()
+    account.job()
+    account.task("task", "/bin/true", constraints={"retentionTime": "P7D"})
+    account.completed("task")
+    poller = account.client.begin_resize_pool(
+        "pool", BatchPoolResizeOptions(target_dedicated_nodes=0, node_deallocation_option="retaineddata")
+    )
+    until(lambda: account.client.get_pool("pool").allocation_state == "resizing", "the node waits to leave")
+    account.client.begin_delete_job("job", polling_interval=0).result()
+    poller.result()
+    assert account.node_states() == []
+
+
+@pytest.mark.parametrize("way", ["resize", "remove"])
+def test_nodes_that_do_not_leave_in_time_stay(tmp_path: Path, way: str) -> None:
+    emulator = start_emulator(tmp_path / "root", "--speed", "300")  # the shortest timeout is five minutes
+    try:
+        with emulator.client("impatient") as client:
+            account = Account("impatient", client)
+            account.pool()
+            account.job()
+            account.task("task", "sleep 300")
+            node = account.task_becomes("running", "task").node_info.node_id
+            limit = {"resizeTimeout": "PT5M", "nodeDeallocationOption": "taskcompletion"}
+            if way == "resize":
+                client.begin_resize_pool("pool", BatchPoolResizeOptions({"targetDedicatedNodes": 0, **limit})).result()
+            else:
+                client.begin_remove_nodes("pool", BatchNodeRemoveOptions({"nodeList": [node], **limit})).result()
+            pool: Any = client.get_pool("pool")
+            assert [error.code for error in pool.resize_errors] == ["AllocationTimedout"]
+            assert (pool.current_dedicated_nodes, pool.target_dedicated_nodes) == (1, 0)
+            assert client.get_task("job", "task").state == "running"
+            assert account.control("GET", "/check") == {"violations": []}
+    finally:
+        assert stop(emulator) == 0

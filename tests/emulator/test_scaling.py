@@ -180,3 +180,18 @@ def test_a_job_can_have_a_pool_that_scales(account: Account) -> None:
     )
     account.task("task", "/bin/true")
     account.completed("task")
+
+
+def test_tasks_that_wait_for_others_ask_for_no_nodes(account: Account) -> None:
+    _pool(account, "$TargetDedicatedNodes = 1;", 1)
+    account.job(usesTaskDependencies=True)
+    account.task("first", "sleep 300")
+    account.task_becomes("running", "first")
+    for number in range(3):
+        account.task(f"after{number}", "/bin/true", dependsOn={"taskIds": ["first"]})
+    for number in range(2):
+        account.task(f"free{number}", "/bin/true")
+    _clock(account, 31)  # the tasks are sampled
+    _clock(account, 95)  # the sample may be read
+    counted = "a = $ActiveTasks.GetSample(1); p = $PendingTasks.GetSample(1); $TargetDedicatedNodes = 1;"
+    assert "a=[2];p=[3]" in _evaluated(account, counted).results

@@ -44,8 +44,15 @@ async def test_a_step_is_repeated_when_the_client_has_given_up_on_trouble_that_p
     assert "trying again" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/pools", "/jobs", "/jobs/*/addtaskcollection"])
-@pytest.mark.parametrize("action", [{"action": "answer-after", "status": 500}, {"action": "drop-after"}])
+@pytest.mark.parametrize(
+    ("path", "action"),
+    [
+        ("/pools", {"action": "drop-after"}),
+        ("/jobs", {"action": "answer-after", "status": 500}),
+        ("/jobs/*/addtaskcollection", {"action": "answer-after", "status": 500}),
+        ("/jobs/*/addtaskcollection", {"action": "drop-after"}),
+    ],
+)
 async def test_what_was_made_although_its_answer_was_lost_is_not_made_twice(
     clients: Clients, tmp_path: Path, path: str, action: dict[str, object]
 ) -> None:

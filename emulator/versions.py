@@ -5,12 +5,14 @@ Which version has which name was read from the models of azure-batch 1.0.0 to 14
 
 from __future__ import annotations
 
+import re
 from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from azure.batch.models import ResizeError
 from starlette.requests import Request
 
 from emulator import retired
@@ -41,6 +43,7 @@ EXACT_COUNTS = "2018-08-01"  # before it, they said whether they had been compar
 SUPPORTED_IMAGES = "2019-06-01"  # before it, images were listed by their node agents
 LIFETIME_STATISTICS_UNTIL = "2023-05-01"  # the first version without those of all jobs, and of all pools
 CERTIFICATES_UNTIL = "2024-02-02"  # after the last version that has certificates and Cloud Services
+_RESHAPED = ("failureInfo", "result", "resizeErrors", "userIdentity")  # were not only called otherwise
 _STEPS = sorted({*(since for since, *_ in (*RENAMED, *ADDED)), _USER_IDENTITY, CERTIFICATES_UNTIL})
 
 
@@ -68,12 +71,20 @@ class Names:
         if self.failure_info and "failureInfo" in known:
             result["schedulingError"] = result.pop("failureInfo")
             result.pop("result", None)
+        if "resizeError" in result:
+            result["resizeError"] = ResizeError  # the first of what is a list today
         if self.run_elevated and "userIdentity" in known:
             del result["userIdentity"]
             result["runElevated"] = None
         if self.retired:
             result |= retired.PROPERTIES.get(model.__name__, {})
         return result
+
+    def read_by(self, text: str, model: type) -> list[str]:
+        """The properties, by today's names, that a `$filter` in this version's names reads, and perhaps some more."""
+        words = {*re.findall(r"\w+", text)}
+        names = {*objects_of(model), *self.properties(model)}
+        return [name for name in names if name in _RESHAPED or self.original.get(name, name) in words]
 
 
 def before(request: Request, version: str) -> bool:

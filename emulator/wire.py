@@ -159,7 +159,10 @@ def _wanted(request: Request, model: type) -> Predicate | None:
         return None
     names = versions.names_of(request)
     wanted = filtered(text, model, names.properties)
-    return (lambda body: wanted(versions.original(request, body))) if names.changed else wanted
+    if not names.changed:
+        return wanted
+    read_by = names.read_by(text, model)  # a filter sees many bodies: translate no more of each than that
+    return lambda body: wanted(versions.original(request, {name: body[name] for name in read_by if name in body}))
 
 
 def page(

@@ -130,6 +130,8 @@ def test_run_elevated_was_the_user_of_a_task(account: Account, elevated: Any, le
     ask(account, FIRST, "POST", "/jobs/job/tasks", body)
     assert ask(account, FIRST, "GET", "/jobs/job/tasks/task")["runElevated"] is (level == "admin")
     assert "userIdentity" not in ask(account, FIRST, "GET", "/jobs/job/tasks/task")
+    for text, number in (("runElevated eq true", level == "admin"), ("not runElevated", level == "nonadmin")):
+        assert len(ask(account, FIRST, "GET", "/jobs/job/tasks", filter=text)["value"]) == number
     assert account.client.get_task("job", "task").user_identity.auto_user.elevation_level == level
     assert "runElevated" not in ask(account, SECOND, "GET", "/jobs/job/tasks/task")
     assert ask(account, FIRST, "GET", "/jobs/job/tasks", select="id,runElevated")["value"][0].keys() == {
@@ -180,6 +182,8 @@ def test_a_pool_had_one_resize_error(account: Account) -> None:
         return ask(account, FIRST, "GET", "/pools/pool").get("resizeError")
 
     assert until(failed, "the resize fails")["code"] == "AccountCoreQuotaReached"
+    found = ask(account, FIRST, "GET", "/pools", filter="resizeError/code eq 'accountcorequotareached'")["value"]
+    assert [pool["id"] for pool in found] == ["pool"]
     (error,) = account.client.get_pool("pool").resize_errors
     assert error.code == "AccountCoreQuotaReached"
 

@@ -2,8 +2,8 @@
 
 What grows with the number of files is the product's own code: the plan over real files, their Batch tasks as they are
 made, SAS and all, the adding and watching, a task run for each chunk of files. Only what the tasks are given to do is
-exchanged, here and not in the product: each runs `/bin/true` and has no resource files, so nothing is uploaded, and
-there are no results to take. Prints one line of JSON.
+exchanged, here and not in the product: each runs `/bin/true` and has no resource files and no output files, so nothing
+is uploaded, and there are no results to take. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ async def _run(clients: Clients, run: Run, plan: Plan, parameters: Parameters) -
 
     async def make(attempt: Attempt) -> BatchTaskCreateOptions:
         task = await made.make(attempt)
-        task.command_line, task.resource_files = "/bin/true", None
+        task.command_line, task.resource_files, task.output_files = "/bin/true", None, None
         return task
 
     in_flight = JobInFlight(

@@ -71,7 +71,9 @@ class Account:
         self.delays = Delays()
         self.quotas = Quotas()
         self.faults = Faults()
-        self.storage = Storage(self.clock, service.settings.storage_timeout, service.settings.auto_storage)
+        self.storage = Storage(
+            self.clock, service.settings.storage_timeout, service.settings.auto_storage, service.storage_session
+        )
         self.shortage: Shortage | None = None
         self.pools = Listing[Pool]()
         self.past_usage: deque[BatchPoolUsageMetrics] = deque(maxlen=_PAST_USAGE)  # that of deleted pools

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+from functools import cached_property
 
 import httpx
+from aiohttp import ClientSession
 
 from emulator import files
 from emulator.account import Account
 from emulator.process import Processes
 from emulator.settings import Settings
+from emulator.storage import session
 from emulator.window.requests import Requests
 
 _LOCK = "emulator.lock"
@@ -32,6 +35,11 @@ class Service:
         self.processes = Processes(self.nodes)
         self.requests = Requests()
         self.client = httpx.AsyncClient(timeout=settings.storage_timeout, follow_redirects=True)
+
+    @cached_property
+    def storage_session(self) -> ClientSession:
+        """The connections of all accounts to storage; they belong to the event loop that first asks."""
+        return session()
 
     def open(self) -> None:
         """Take the root directory, and end and remove what an emulator that died left in it.
@@ -79,4 +87,5 @@ class Service:
         self.processes.end_strays(children=True)
         self.processes.close()
         await self.client.aclose()
+        await self.storage_session.close()
         self._lock.close()

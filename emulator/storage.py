@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import aiohttp
 import isodate
+from aiohttp import ClientSession
 from azure.batch.models import BatchNodeIdentityReference
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import ContainerClient
 
 from emulator.errors import MissingRequiredProperty
@@ -57,6 +60,11 @@ def check_identity(reference: BatchNodeIdentityReference | None, path: str) -> N
         raise MissingRequiredProperty(PropertyName=f"{path}.identityReference.resourceId")
 
 
+def session() -> ClientSession:
+    """Connections to storage, as azure-core itself would make them for each client."""
+    return ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+
+
 def without_secrets(url: str) -> str:
     """A URL that people may see: without its query, where a SAS is, and without a user's name and password."""
     scheme, separator, rest = url.partition("?")[0].rpartition("://")
@@ -79,6 +87,8 @@ class Storage:
     timeout: float
     """Seconds without an answer, or without more of one."""
     auto: AutoStorage | None
+    session: ClientSession
+    """The connections to storage, which all clients share: a task's few requests are not worth one of their own."""
     identities: frozenset[str] = frozenset()
     """The resource ids, in lower case, of the identities that a node may use."""
 
@@ -112,7 +122,7 @@ class Storage:
         if self.expired(url):
             raise Refused(403)
         try:
-            return ContainerClient.from_container_url(url, **self._patience)
+            return ContainerClient.from_container_url(url, **self._manner)
         except ValueError:
             raise Refused(None) from None
 
@@ -135,8 +145,11 @@ class Storage:
         """
         if self.auto is None:
             raise Refused(403)
-        return ContainerClient(self.auto.endpoint, name, credential=self.auto.key, **self._patience)
+        return ContainerClient(self.auto.endpoint, name, credential=self.auto.key, **self._manner)
 
     @property
-    def _patience(self) -> dict[str, Any]:
-        return {"connection_timeout": self.timeout, "read_timeout": self.timeout, **_RETRIES}
+    def _manner(self) -> dict[str, Any]:
+        transport = AioHttpTransport(
+            session=self.session, session_owner=False, connection_timeout=self.timeout, read_timeout=self.timeout
+        )
+        return {"transport": transport, **_RETRIES}

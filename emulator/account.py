@@ -141,7 +141,8 @@ class Account:
         """Run a command once on behalf of a node, which reaches storage in its own way."""
         self.attempts += 1
         try:
-            return await attempt(command, self.service.processes, Sources(self.service.client, storage))
+            sources = Sources(self.service.client, storage)
+            return await attempt(command, self.service.processes, self.service.removal, sources)
         finally:
             self.attempts -= 1
 

@@ -14,9 +14,10 @@ from typing import Any
 from azure.batch.models import BatchTaskFailureInfo, OutputFile, ResourceFile
 
 import emulator.output_files
-from emulator import files, resource_files
+from emulator import resource_files
 from emulator.clock import Clock
 from emulator.process import Processes
+from emulator.removal import Removal
 from emulator.resource_files import ResourceFileError, Sources
 from emulator.storage import Storage
 
@@ -119,22 +120,22 @@ def _not_laid_out(error: OSError) -> Outcome:
     )
 
 
-def lay_out(directory: Path) -> None:
+def lay_out(directory: Path, removal: Removal) -> None:
     """A fresh task directory: `wd`, and empty stdout.txt and stderr.txt.
 
     Raises:
         OSError: when it cannot be made, or a task has put a link on the way to it.
     """
-    files.remove_tree(directory)
+    removal.discard(directory)
     (directory / "wd").mkdir(parents=True)
     (directory / "stdout.txt").touch()
     (directory / "stderr.txt").touch()
 
 
-async def attempt(command: Command, processes: Processes, sources: Sources) -> Outcome:
-    """Run a command once, to its end or its limit. When cancelled, its processes are gone first."""
+async def attempt(command: Command, processes: Processes, removal: Removal, sources: Sources) -> Outcome:
+    """Run a command once, to its end or its limit. When it is over or cancelled, its processes are gone first."""
     try:
-        lay_out(command.directory)
+        lay_out(command.directory, removal)
     except OSError as error:
         return _not_laid_out(error)
     seconds = None if command.limit is None else min(command.limit.total_seconds(), 1e8)
@@ -146,6 +147,8 @@ async def attempt(command: Command, processes: Processes, sources: Sources) -> O
         return Outcome(failure=error.failure)
     except TimeoutError:
         return Outcome(KILLED, ended("The task exceeded its maximum wall clock time"))
+    finally:
+        await processes.clear()  # what it left behind must not meddle with the next attempt, or with its files' removal
 
 
 async def retried(

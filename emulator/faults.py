@@ -145,9 +145,7 @@ async def commit(fault: Fault, app: ASGIApp, base_url: str, scope: Scope, receiv
     if fault.action.endswith("-after"):
         await app(scope, receive, _nowhere)
     if fault.action.startswith("drop"):
-        connection = Protocol.transports.get(tuple(scope["client"]))
-        if connection is not None:
-            connection.abort()
+        cut(scope)
         while (await receive())["type"] != "http.disconnect":
             pass
         return
@@ -155,6 +153,13 @@ async def commit(fault: Fault, app: ASGIApp, base_url: str, scope: Scope, receiv
     if fault.retry_after is not None:
         answer.headers["Retry-After"] = str(fault.retry_after)
     await answer(scope, receive, send)
+
+
+def cut(scope: Scope) -> None:
+    """Close the connection that a request came by, without any more of the answer."""
+    connection = Protocol.transports.get(tuple(scope["client"]))
+    if connection is not None:
+        connection.abort()
 
 
 async def _nowhere(_message: Message) -> None:

@@ -6,19 +6,23 @@ import errno
 import mimetypes
 import os
 import re
-import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from azure.batch.models import BatchNodeFile
+
 from emulator.clock import written
 from emulator.errors import FileNotFound, InvalidRange, NodeFileError
+from emulator.removal import Removal
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _MOST_LISTED = 100_000  # entries of one directory tree
+_UNREADABLE = "\ufffd"  # stands for what is no UTF-8
 
 
 def inside(root: Path, path: str) -> Path:
@@ -28,15 +32,60 @@ def inside(root: Path, path: str) -> Path:
         FileNotFound: when there is none, the path (or a link on it) leads elsewhere, or it is a pipe or the like,
             which nobody could read to its end.
     """
-    found = root / path.replace("\\", "/").lstrip("/")
+    named = path.replace("\\", "/").lstrip("/")
     try:
-        resolved = found.resolve(strict=True)
-    except (OSError, ValueError, RuntimeError):
-        raise FileNotFound from None
+        resolved, mode = reached(root / named)
+    except (OSError, ValueError):
+        if _UNREADABLE not in named:
+            raise FileNotFound from None
+        return inside(root, _spelled(root, named))
     # Of the root itself no link is followed: a task can put one in its own directory's place.
-    if not resolved.is_relative_to(root) or not (resolved.is_file() or resolved.is_dir()):
+    if not resolved.is_relative_to(root) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise FileNotFound
     return resolved
+
+
+def reached(path: Path) -> tuple[Path, int]:
+    """Where a path leads when links are followed, and the mode of what is there.
+
+    Asked of the kernel at once: Path.resolve asks it for each directory on the way, and so takes long for a deep one.
+
+    Raises:
+        OSError, ValueError: when there is nothing, or its path is too long.
+    """
+    descriptor = os.open(path, os.O_PATH)
+    try:
+        status = os.fstat(descriptor)
+        if not status.st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return Path(f"/proc/self/fd/{descriptor}").readlink(), status.st_mode
+    finally:
+        os.close(descriptor)
+
+
+def _spelled(root: Path, named: str) -> str:
+    """A path as it is on the disk, whose names that are no UTF-8 a client knows with replacement characters.
+
+    Raises:
+        FileNotFound: when there is none.
+    """
+    parts: list[str] = []
+    for part in named.split("/"):
+        if _UNREADABLE not in part:
+            parts.append(part)
+            continue
+        directory = inside(root, "/".join(parts))
+        try:
+            alike = [name for name in os.listdir(directory) if legible(name) == part]  # noqa: PTH208 - names are enough
+        except OSError:
+            raise FileNotFound from None
+        if not alike:
+            raise FileNotFound
+        parts.append(min(alike))
+    found = "/".join(parts)
+    if found == named:
+        raise FileNotFound  # it is spelled so, and was not there
+    return found
 
 
 def legible(name: str) -> str:
@@ -44,28 +93,85 @@ def legible(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def listed(root: Path, url: str, *, recursive: bool, most: int = _MOST_LISTED) -> list[dict[str, Any]]:
-    """What is in a directory, as at most so many list items; links that lead out of it, and pipes, are left out."""
-    found = []
-    for entry in _entries(root, recursive=recursive):
-        name = entry.relative_to(root).as_posix()
-        try:
-            path = inside(root, name)
-            found.append(item(path, legible(name), f"{url}/files/{quote(os.fsencode(name))}"))
-        except (FileNotFound, OSError):
-            continue  # gone meanwhile, a pipe, or a link out of the directory
-        if len(found) == most:
-            break
-    return sorted(found, key=lambda entry: entry["name"])
+@dataclass(frozen=True)
+class Listed:
+    """The files in a directory, for a page of them: the names of all are looked up, but only what is shown is read."""
+
+    root: Path
+    url: str
+    recursive: bool
+
+    def page(self, after: int, size: int, wanted: Callable[[Any], bool] | None) -> tuple[list[Entry], int | None]:
+        """As that of other listings; the serial is the place among the sorted names."""
+        names = listed(self.root, recursive=self.recursive)
+        found: list[Entry] = []
+        for serial, name in enumerate(names[after:], start=after + 1):
+            try:
+                model = BatchNodeFile(
+                    item(inside(self.root, name), legible(name), f"{self.url}/files/{quote(os.fsencode(name))}")
+                )
+            except (FileNotFound, OSError):
+                continue  # gone meanwhile
+            if wanted is not None and not wanted(model):
+                continue
+            if len(found) == size:
+                return found, found[-1].serial
+            found.append(Entry(serial, model))
+        return found, None
 
 
-def _entries(root: Path, *, recursive: bool) -> Iterator[Path]:
-    if not recursive:
-        yield from root.iterdir()
+@dataclass(frozen=True)
+class Entry:
+    """A file in a list, and its place there."""
+
+    serial: int
+    model: BatchNodeFile
+
+
+def listed(root: Path, *, recursive: bool, most: int = _MOST_LISTED) -> list[str]:
+    """The names, at most so many, of what is in a directory, sorted.
+
+    Left out are links that lead out of it, pipes, and what is deeper than a path can be long.
+    """
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        above = pending.pop()
+        for name, is_directory in _entries(root, above):
+            found.append(name)
+            if len(found) == most:
+                return sorted(found)
+            if is_directory and recursive:
+                pending.append(f"{name}/")
+    return sorted(found)
+
+
+def _entries(root: Path, above: str) -> Iterator[tuple[str, bool]]:
+    """The name of each file and directory in a directory below a root, and whether it is a directory and no link."""
+    try:
+        directory = os.open(f"{root}/{above}".rstrip("/"), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return  # gone meanwhile, not to be read, or too deep
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = above + entry.name
+                is_directory = entry.is_dir(follow_symlinks=False)
+                if is_directory or entry.is_file(follow_symlinks=False) or (entry.is_symlink() and _leads(root, name)):
+                    yield name, is_directory
+    except OSError:
         return
-    for directory, directories, names in os.walk(root):
-        for name in directories + names:
-            yield Path(directory, name)
+    finally:
+        os.close(directory)
+
+
+def _leads(root: Path, name: str) -> bool:
+    """Whether a link leads to a file or directory below the root."""
+    try:
+        inside(root, name)
+    except FileNotFound:
+        return False
+    return True
 
 
 def item(path: Path, name: str, url: str) -> dict[str, Any]:
@@ -108,43 +214,7 @@ def byte_range(header: str | None, size: int) -> tuple[int, int]:
     return start, stop
 
 
-def remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
-    """Remove what is at a path of the emulator's own; a task's link there, or on the way, is not followed.
-
-    Raises:
-        OSError: when it cannot be removed, or a link is on the way to it; unless errors are ignored.
-    """
-    try:
-        if path.parent.resolve() != path.parent:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-        if path.is_dir() and not path.is_symlink():
-            _remove_directory(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:
-        if not ignore_errors:
-            raise
-
-
-def _remove_directory(path: Path) -> None:
-    """Remove a directory, also one that a task took the permissions from: Azure's agent, as root, is above those."""
-    try:
-        shutil.rmtree(path)
-    except PermissionError:
-        for directory in _directories(path):
-            directory.chmod(stat.S_IRWXU)
-        shutil.rmtree(path)
-
-
-def _directories(path: Path) -> Iterator[Path]:
-    """A directory and all below it, each before what is in it is looked for; no link is followed."""
-    yield path
-    for entry in list(path.iterdir()):
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _directories(entry)
-
-
-def remove(path: Path, *, recursive: bool) -> None:
+def remove(path: Path, removal: Removal, *, recursive: bool) -> None:
     """Remove a file, or a directory that is empty or may go with all in it.
 
     Raises:
@@ -154,7 +224,7 @@ def remove(path: Path, *, recursive: bool) -> None:
         if not stat.S_ISDIR(path.lstat().st_mode):
             path.unlink()
         elif recursive:
-            _remove_directory(path)
+            removal.discard(path)
         else:
             path.rmdir()
     except OSError as error:

@@ -16,15 +16,21 @@ def violations(account: Account) -> list[str]:
         found += _of_job(job)
     for pool in account.pools:
         found += _of_pool(pool)
-    live = {str(node.directory) for pool in account.pools for node in pool.nodes}
-    if not account.attempts:
-        found += [
-            f"process {pid} runs though no command of the account does"
-            for pid in account.service.processes.strays_under(account.directory)
-        ]
-    on_disk = {str(path) for path in account.directory.glob("*/*")} if account.directory.is_dir() else set[str]()
-    found += [f"the directory {path} is of no node" for path in sorted(on_disk - live)]
+    try:
+        found += _of_machine(account)
+    except OSError as error:  # such as too many open files
+        found.append(f"processes and directories cannot be looked through: {error.strerror}")
     return found
+
+
+def _of_machine(account: Account) -> list[str]:
+    strays = [] if account.attempts else account.service.processes.strays_under(account.directory)
+    live = {str(node.directory) for pool in account.pools for node in pool.nodes}
+    on_disk = {str(path) for path in account.directory.glob("*/*")} if account.directory.is_dir() else set[str]()
+    return [
+        *(f"process {pid} runs though no command of the account does" for pid in strays),
+        *(f"the directory {path} is of no node" for path in sorted(on_disk - live)),
+    ]
 
 
 def _of_job(job: Job) -> list[str]:

@@ -20,11 +20,12 @@ from azure.batch.models import (
     BatchTaskState,
 )
 
-from emulator import environment, files, preparation
+from emulator import environment, preparation
 from emulator.attempt import CUT_SHORT, Command, Outcome, exited, retried, upload
 from emulator.clock import read_duration
 from emulator.job import Job
 from emulator.lifecycle import transition
+from emulator.removal import Removal
 from emulator.resource import Resource
 from emulator.storage import Storage
 from emulator.task import Ending, Task
@@ -330,13 +331,13 @@ class Node(Resource):
         self._forget_kept([task])
         if task.job.tasks.get(task.id) not in (None, task):
             return
-        files.remove_tree(self.job_directory(task.job) / task.id, ignore_errors=True)
+        self._removal.discard(self.job_directory(task.job) / task.id, ignore_errors=True)
 
     def clear_job(self, job: Job) -> None:
         """Remove the files of all tasks of a job."""
         self._forget_kept([task for task in self._kept if task.job is job])
         directory = self.job_directory(job)
-        files.remove_tree(directory, ignore_errors=True)
+        self._removal.discard(directory, ignore_errors=True)
         with contextlib.suppress(OSError):  # other jobs of its schedule are in there, or it never was
             directory.parent.rmdir()
 
@@ -344,6 +345,14 @@ class Node(Resource):
         for task in tasks:
             self._kept.pop(task, None)
         self._let_go.set()
+
+    def wipe(self) -> None:
+        """Remove all its files."""
+        self._removal.discard(self.directory, ignore_errors=True)
+
+    @property
+    def _removal(self) -> Removal:
+        return self.account.service.removal
 
     # Leaving
 

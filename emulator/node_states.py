@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from azure.batch.models import BatchNodeState, SchedulingState
 
-from emulator import files, preparation
+from emulator import preparation
 from emulator.errors import (
     NodeAlreadyInTargetSchedulingState,
     NodeBeingCreated,
@@ -51,7 +51,7 @@ async def _leave(node: Node, option: str) -> None:
             node.enter(_S.LEAVING_POOL)
     await node.empty(option, "its node was removed from the pool")
     await node.account.clock.delay(node.account.delays.leave)
-    files.remove_tree(node.directory, ignore_errors=True)
+    node.wipe()
     node.pool.forget(node)
 
 
@@ -99,7 +99,7 @@ async def _again(node: Node, option: str, *, clean: bool) -> None:
     preparation.forget(node, rebooted=not clean)
     if clean:
         node.users.clear()
-        files.remove_tree(node.directory, ignore_errors=True)
+        node.wipe()
     node.model.errors = None
     await node.boot(node.account.delays.reboot)
 
@@ -187,7 +187,7 @@ async def _preempted(node: Node) -> None:
     await node.empty("requeue", "its node was pre-empted")
     preparation.forget(node, rebooted=False)
     node.users.clear()
-    files.remove_tree(node.directory, ignore_errors=True)
+    node.wipe()
     await node.account.clock.delay(node.account.delays.capacity)
     await node.boot(0)
 
@@ -213,4 +213,4 @@ async def _gone(node: Node, *, wipe: bool) -> None:
     await node.empty("requeue", "its node was lost")
     preparation.forget(node, rebooted=False)
     if wipe:
-        files.remove_tree(node.directory, ignore_errors=True)
+        node.wipe()

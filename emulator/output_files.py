@@ -17,7 +17,8 @@ from azure.storage.blob.aio import ContainerClient
 
 from emulator import storage
 from emulator.errors import MissingRequiredProperty, invalid
-from emulator.files import legible, remove_tree
+from emulator.files import legible, reached
+from emulator.removal import remove
 
 _WILDCARDS = frozenset("*?[")
 _HEADERS = {
@@ -95,7 +96,7 @@ async def upload(
 def _replaced(directory: Path, name: str) -> TextIO:
     """A new file in the place of whatever the task put there: a link or a pipe is not to be written to."""
     path = directory / name
-    remove_tree(path)
+    remove(path)
     return path.open("x")
 
 
@@ -172,7 +173,7 @@ def _matches(
     expanded = string.Template(pattern).safe_substitute(environment)
     if not _WILDCARDS & set(expanded):
         path = working / expanded
-        if path.is_file() and _inside(path, root):
+        if _is_file(path, root):
             yield path, prefix or path.name
         return
     # Below the last directory without a wildcard, blobs keep the files' directories.
@@ -187,7 +188,7 @@ def _matches(
         if part != "**" or parts[-1:] != ["**"]:  # two of them mean what one does
             parts.append(part)
     for path in sorted(set(_below(base, parts))):
-        if path.is_file() and _inside(path, root):
+        if _is_file(path, root):
             name = legible(os.path.relpath(path, base))
             yield path, f"{prefix.rstrip('/')}/{name}" if prefix else name
 
@@ -197,27 +198,34 @@ def _below(directory: Path, parts: list[str]) -> Iterator[Path]:
 
     Not the glob module, which follows links, and so never comes to an end where a task has made a ring of them.
     """
-    part, *rest = parts
-    try:
-        entries = [entry for entry in os.scandir(directory) if part.startswith(".") or not entry.name.startswith(".")]
-    except OSError:
-        return
-    if part == "**":
-        if rest:
-            yield from _below(directory, rest)
+    pending = [(directory, parts)]
+    while pending:
+        place, (part, *rest) = pending.pop()
+        try:
+            with os.scandir(place) as found:
+                entries = [entry for entry in found if part.startswith(".") or not entry.name.startswith(".")]
+        except OSError:
+            continue  # not to be read, or deeper than a path can be long
+        if part == "**" and rest:
+            pending.append((place, rest))
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _below(Path(entry.path), parts)
+            if part != "**" and not fnmatch.fnmatchcase(entry.name, part):
+                continue
+            below = [part, *rest] if part == "**" else rest
+            if below and entry.is_dir(follow_symlinks=False):
+                pending.append((Path(entry.path), below))
             elif not rest:
                 yield Path(entry.path)
-        return
-    for entry in entries:
-        if fnmatch.fnmatchcase(entry.name, part):
-            if not rest:
-                yield Path(entry.path)
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _below(Path(entry.path), rest)
+
+
+def _is_file(path: Path, root: Path) -> bool:
+    """Whether a path leads to a file below the root."""
+    return os.path.isfile(path) and _inside(path, root)  # noqa: PTH113 - Path.is_file raises for one that is too long
 
 
 def _inside(path: Path, root: Path) -> bool:
-    return path.resolve().is_relative_to(root.resolve())
+    """Whether a path leads to something below the root."""
+    try:
+        return reached(path)[0].is_relative_to(root)
+    except (OSError, ValueError):
+        return False

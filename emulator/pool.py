@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import sys
 import uuid
@@ -331,3 +332,5 @@ class Pool(Resource):
         self.account.past_usage.append(self.usage.metrics())
         self.account.past_core_time += self.usage.core_time(dedicated=True)
         self.account.pools.remove(self.id)
+        with contextlib.suppress(OSError):  # it never had a node, or a task has put something there
+            (self.account.directory / self.id).rmdir()

@@ -10,9 +10,9 @@ from functools import cached_property
 import httpx
 from aiohttp import ClientSession
 
-from emulator import files
 from emulator.account import Account
 from emulator.process import Processes
+from emulator.removal import Removal, remove
 from emulator.settings import Settings
 from emulator.storage import session
 from emulator.window.requests import Requests
@@ -33,6 +33,7 @@ class Service:
         self.nodes = settings.root / "nodes"
         self.accounts: dict[str, Account] = {}
         self.processes = Processes(self.nodes)
+        self.removal = Removal(self.nodes / ".gone")  # no account has such a name
         self.requests = Requests()
         self.client = httpx.AsyncClient(timeout=settings.storage_timeout, follow_redirects=True)
 
@@ -61,11 +62,12 @@ class Service:
         except BlockingIOError:
             raise UnusableRoot(f"another emulator uses {self.settings.root}") from None
         self.processes.adopt()
+        self.processes.raise_limit()
         ended = self.processes.end_strays()
         if ended:
             self.log.warning("ended %d processes that an emulator which died had left running", ended)
         if self.nodes.exists():
-            files.remove_tree(self.nodes)
+            remove(self.nodes)
         self.nodes.mkdir()
 
     def account(self, name: str) -> Account:
@@ -79,13 +81,14 @@ class Service:
         """Drop an account that was closed, and the files of its nodes."""
         if self.accounts.get(account.name) is account:  # else it was forgotten already, and another may have its name
             del self.accounts[account.name]
-            files.remove_tree(account.directory, ignore_errors=True)
+            self.removal.discard(account.directory, ignore_errors=True)
 
     async def close(self) -> None:
         """End every task's processes."""
         await asyncio.gather(*(account.close() for account in self.accounts.values()))
         self.processes.end_strays(children=True)
         self.processes.close()
+        self.removal.close()
         await self.client.aclose()
         await self.storage_session.close()
         self._lock.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import isodate
@@ -25,7 +25,6 @@ from emulator.errors import (
     NotModified,
     RequestBodyTooLarge,
 )
-from emulator.listing import Listing
 from emulator.odata import Predicate, filtered, selected
 
 if TYPE_CHECKING:
@@ -165,9 +164,15 @@ def _wanted(request: Request, model: type) -> Predicate | None:
     return lambda body: wanted(versions.original(request, {name: body[name] for name in read_by if name in body}))
 
 
+class _Pages(Protocol):
+    """A list that can be read page by page, as `emulator.listing.Listing`."""
+
+    def page(self, after: int, size: int, wanted: Predicate | None) -> tuple[Sequence[Any], int | None]: ...
+
+
 def page(
     request: Request,
-    listing: Listing[Any],
+    listing: _Pages,
     model: type,
     of: str,
     stats: Callable[[Any], Mapping[str, Any]] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -12,14 +13,12 @@ from azure.batch.models import BatchNodeFile
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from emulator import clock, files
+from emulator import clock, faults, files
 from emulator.errors import FileNotFound, OperationInvalidForCurrentState, TaskFilesCleanedup, TaskFilesUnavailable
-from emulator.listing import Listing
-from emulator.routes.account import rows
 from emulator.routes.nodes import node_of
 from emulator.routes.tasks import task_of
 from emulator.task import Task
-from emulator.wire import check_conditions, done, page
+from emulator.wire import account_of, check_conditions, done, page
 
 _CHUNK = 1 << 16  # bytes
 
@@ -60,21 +59,20 @@ def _node_root(request: Request) -> tuple[Path, str]:
     return node.directory, node.model["url"]
 
 
-def _list(request: Request, root: Path, url: str) -> Response:
+async def _list(request: Request, root: Path, url: str) -> Response:
     recursive = request.query_params.get("recursive", "").lower() == "true"
-    found = [BatchNodeFile(entry) for entry in files.listed(root, url, recursive=recursive)]
-    listing: Listing = rows(found)
-    return page(request, listing, BatchNodeFile, "files")
+    listing = files.Listed(root, url, recursive)
+    return await asyncio.to_thread(page, request, listing, BatchNodeFile, "files")
 
 
 async def list_task_files(request: Request) -> Response:
     """A page of the files in a task's directory."""
-    return _list(request, *_task_root(request))
+    return await _list(request, *_task_root(request))
 
 
 async def list_node_files(request: Request) -> Response:
     """A page of the files on a node."""
-    return _list(request, *_node_root(request))
+    return await _list(request, *_node_root(request))
 
 
 def _headers(path: Path, url: str, name: str) -> dict[str, str]:
@@ -116,16 +114,22 @@ async def _download(request: Request, root: Path, url: str) -> Response:
     check_conditions(request, {"lastModified": shown["lastModified"]})
     start, stop = files.byte_range(request.headers.get("ocp-range"), path.stat().st_size)
     headers = {**_headers(path, url, name), "Content-Length": str(stop - start)}
-    return StreamingResponse(_part(path, start, stop), headers=headers, media_type=shown["contentType"])
+    return StreamingResponse(_part(request, path, start, stop), headers=headers, media_type=shown["contentType"])
 
 
-async def _part(path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
-    """The bytes from `start` to before `stop`: as many as promised, though the file may grow meanwhile."""
+async def _part(request: Request, path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes from `start` to before `stop`: as many as promised, though the file may grow meanwhile.
+
+    When it shrinks the connection is closed: the client would wait for the rest for ever.
+    """
     async with await anyio.open_file(path, "rb") as file:
         await file.seek(start)
         while start < stop and (chunk := await file.read(min(_CHUNK, stop - start))):
             start += len(chunk)
             yield chunk
+    if start < stop:
+        faults.cut(request.scope)
+        await asyncio.Event().wait()  # until the answer is cancelled, as its client is gone
 
 
 async def download_task_file(request: Request) -> Response:
@@ -143,7 +147,7 @@ def _delete(request: Request, root: Path) -> Response:
     path = files.inside(root, request.path_params["filePath"])
     if path == root:
         raise FileNotFound  # a path such as `.`: the directory of a task or node is nobody's file
-    files.remove(path, recursive=recursive)
+    files.remove(path, account_of(request).service.removal, recursive=recursive)
     return done(200)
 
 

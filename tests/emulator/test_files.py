@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceResponseError
+from azure.core.rest import HttpRequest
 
-from emulator.files import listed, remove_tree
-from tests.emulator.conftest import Account, Emulator, until
+from emulator.files import listed
+from emulator.removal import Removal, remove
+from tests.emulator.conftest import Account, Azurite, Emulator, start_emulator, stop, until
 
 _NOBODY = 65534
 
@@ -181,8 +185,8 @@ def test_the_directory_of_a_task_or_node_is_not_deleted_as_a_file(account: Accou
 def test_a_list_of_files_has_an_end(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.txt").touch()
-    assert len(listed(tmp_path, "http://127.0.0.1/x", recursive=True, most=3)) == 3
-    assert len(listed(tmp_path, "http://127.0.0.1/x", recursive=False)) == 5
+    assert len(listed(tmp_path, recursive=True, most=3)) == 3
+    assert len(listed(tmp_path, recursive=False)) == 5
 
 
 def test_a_pipe_is_no_file(account: Account) -> None:
@@ -197,13 +201,116 @@ def test_a_pipe_is_no_file(account: Account) -> None:
     assert names == ["stderr.txt", "stdout.txt", "wd"]
 
 
-def test_a_name_that_is_no_utf_8_is_listed(account: Account) -> None:
+def test_a_name_that_is_no_utf_8_is_listed_and_read_by_that_name_and_its_url(account: Account) -> None:
     account.pool()
     account.job()
-    account.task("task", "/bin/bash -c 'touch $(printf \"caf\\351\")'")
+    account.task("task", "/bin/bash -c 'd=$(printf \"caf\\351\"); mkdir $d; echo coffee > $d/$d.txt'")
     account.completed("task")
+    found = {file.name: file for file in account.client.list_task_files("job", "task", recursive=True)}
+    assert list(found) == ["stderr.txt", "stdout.txt", "wd", "wd/caf\ufffd", "wd/caf\ufffd/caf\ufffd.txt"]
+    assert account.text("task", "wd/caf\ufffd/caf\ufffd.txt") == "coffee\n"
+    url = found["wd/caf\ufffd/caf\ufffd.txt"].url
+    answer = account.client.send_request(HttpRequest("GET", url, params={"api-version": "2025-06-01"}))
+    assert (answer.status_code, answer.text()) == (200, "coffee\n")
+    for missing in ("wd/\ufffd", "wd/caf\ufffd/\ufffd", "wd/caf\ufffd/caf\ufffd/caf\ufffd.txt"):
+        with pytest.raises(ResourceNotFoundError):
+            account.client.get_task_file_properties("job", "task", missing)
+
+
+def test_a_download_of_a_file_that_shrinks_is_cut_off(account: Account) -> None:
+    account.pool()
+    account.job()
+    size = 40_000_000  # more than what is on its way at any moment
+    shrink = "until [ -e shrink ]; do sleep 0.02; done; truncate -s 0 big; touch shrunk; sleep 1000"
+    account.task("task", f"/bin/bash -c 'truncate -s {size} big; echo $PWD; {shrink}'")
+    working = Path(until(lambda: _text(account).strip(), "it runs"))
+    chunks = account.client.download_task_file("job", "task", "wd/big")
+    received = len(next(chunks))
+    (working / "shrink").touch()
+    until((working / "shrunk").exists, "it has shrunk")
+    with pytest.raises((ServiceResponseError, HttpResponseError)):
+        for chunk in chunks:
+            received += len(chunk)
+    assert received < size
+    account.client.terminate_task("job", "task")
+
+
+def _text(account: Account) -> str:
+    try:
+        return account.text("task")
+    except HttpResponseError as error:
+        _close(error)
+        return ""
+
+
+_DEEP = 'import os\nfor _ in range(2200):\n os.mkdir("d")\n os.chdir("d")'
+
+
+def test_directories_deeper_than_a_path_is_long_are_listed_uploaded_from_and_removed(
+    account: Account, azurite: Azurite, emulator: Emulator
+) -> None:
+    container = azurite.container()
+    destination = {"container": {"containerUrl": azurite.sas(container, write=True)}}
+    account.pool()
+    account.job()
+    account.task(
+        "task",
+        f'{sys.executable} -c \'open("a.txt", "w").close()\n{_DEEP}\'',
+        outputFiles=[
+            {
+                "filePattern": "**/*.txt",
+                "destination": destination,
+                "uploadOptions": {"uploadCondition": "taskCompletion"},
+            }
+        ],
+    )
+    info = account.completed("task").execution_info
+    assert (info.exit_code, info.failure_info) == (0, None)
+    assert [blob.name for blob in container.list_blobs()] == ["a.txt"]
     names = [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
-    assert names == ["stderr.txt", "stdout.txt", "wd", "wd/caf\ufffd"]
+    assert {"wd/a.txt", "wd" + 1500 * "/d"} <= set(names)
+    account.client.delete_task_file("job", "task", "wd/d", recursive=True)
+    names = [file.name for file in account.client.list_task_files("job", "task", recursive=True)]
+    assert names == ["fileuploaderr.txt", "fileuploadout.txt", "stderr.txt", "stdout.txt", "wd", "wd/a.txt"]
+    account.task("again", f"{sys.executable} -c '{_DEEP}'")
+    account.completed("again")
+    account.client.begin_delete_pool("pool", polling_interval=0).result()
+    until(lambda: not list((emulator.root / "nodes" / account.name).iterdir()), "nothing of the pool is on the disk")
+    until(lambda: not list((emulator.root / "nodes" / ".gone").iterdir()), "nothing of it is elsewhere")
+
+
+def test_what_an_emulator_that_died_left_is_removed_however_deep_it_is(tmp_path: Path) -> None:
+    first = start_emulator(tmp_path / "root")
+    first.process.kill()
+    first.process.wait()
+    assert first.process.stdout is not None
+    first.process.stdout.close()
+    subprocess.run([sys.executable, "-c", _DEEP], cwd=tmp_path / "root" / "nodes", check=True)
+    second = start_emulator(tmp_path / "root")
+    try:
+        assert list((tmp_path / "root" / "nodes").iterdir()) == []
+    finally:
+        assert stop(second) == 0
+
+
+def test_what_is_discarded_is_away_at_once_and_removed_soon(tmp_path: Path) -> None:
+    removal = Removal(tmp_path / "gone")
+    (tmp_path / "other").mkdir()
+    for number in range(3):
+        (tmp_path / "tree" / ".0" / ".1" / "a" / f"{number}").mkdir(parents=True)
+        (tmp_path / "tree" / ".0" / f"{number}.txt").touch()
+        (tmp_path / "tree" / ".0" / "link").symlink_to(tmp_path / "other")
+        removal.discard(tmp_path / "tree")
+        assert not (tmp_path / "tree").exists()
+    removal.discard(tmp_path / "tree")
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    with pytest.raises(NotADirectoryError):
+        removal.discard(tmp_path / "link" / "file")
+    removal.discard(tmp_path / "link" / "file", ignore_errors=True)
+    removal.discard(tmp_path / "link")
+    until(lambda: not list((tmp_path / "gone").iterdir()), "nothing is left")
+    removal.close()
+    assert [path.name for path in tmp_path.iterdir() if path.name != "gone"] == ["other"]
 
 
 @pytest.fixture
@@ -231,6 +338,6 @@ def test_a_tree_without_permissions_is_removed_and_no_link_in_it_followed(unpriv
         (tree / directory).chmod(0)
     with pytest.raises(PermissionError):
         shutil.rmtree(tree)
-    remove_tree(tree)
+    remove(tree)
     assert not tree.exists()
     assert stat.S_IMODE(other.stat().st_mode) == 0o500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -14,11 +15,15 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from azure.batch import BatchClient
+from azure.batch.models import BatchJobDisableOptions
+from azure.batch.models import _models as models  # options that the SDK needs, and keeps to itself
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
 
-from tests.emulator.conftest import Account, Emulator, until
+from emulator.process import started
+from emulator.spawn import prepared
+from tests.emulator.conftest import Account, Emulator, start_emulator, stop, until
 
 VERSION = {"api-version": "2025-06-01"}
 
@@ -156,6 +161,124 @@ def test_what_a_task_leaves_behind_is_ended(account: Account, escape: str, tmp_p
         return True
 
     until(gone, "no process is left")
+
+
+_WRITER = 'setsid bash -c "while :; do echo x > f\\$RANDOM\\$RANDOM; done" >/dev/null 2>&1 &'
+
+
+def test_what_an_attempt_leaves_behind_is_ended_before_the_next(account: Account) -> None:
+    account.pool()
+    account.job()
+    marker = "$AZ_BATCH_NODE_SHARED_DIR/pid"
+    second = f"kill -0 $(cat {marker}) 2>/dev/null && echo alive || echo gone"
+    first = f"setsid sleep 1000 & echo $! > {marker}; sleep 0.2; exit 1"
+    account.task("task", f"/bin/bash -c 'if [ -e {marker} ]; then {second}; else {first}; fi'", **_retries(1))
+    assert account.completed("task").execution_info.retry_count == 1
+    assert account.text("task") == "gone\n"
+    account.task("writer", f"/bin/bash -c '{_WRITER} sleep 0.1; exit 3'", **_retries(4))
+    info = account.completed("writer").execution_info
+    assert (info.retry_count, info.exit_code, info.failure_info.code) == (4, 3, "FailureExitCode")
+    assert account.control("GET", "/check") == {"violations": []}  # which looks for processes at once
+
+
+def _retries(number: int) -> dict[str, Any]:
+    return {"constraints": {"maxTaskRetryCount": number}}
+
+
+@pytest.mark.parametrize("what", ["reimage", "preempt"])
+def test_a_disk_is_empty_though_what_a_task_left_behind_wrote_on_it(account: Account, what: str) -> None:
+    account.pool(nodes=0, targetLowPriorityNodes=1, wait=False)
+    account.nodes_become("idle", number=1)
+    (node,) = account.client.list_nodes("pool")
+    account.job()
+    account.task("task", f"/bin/bash -c '{_WRITER} {_WRITER} touch ready; sleep 1000'")
+    until(lambda: _there(account, "wd/ready"), "it writes")
+    disabling = account.client.begin_disable_job(
+        "job", BatchJobDisableOptions(disable_tasks="wait"), polling_interval=0
+    )
+    if what == "preempt":
+        account.control("POST", f"/pools/pool/nodes/{node.id}/preempt")
+    else:
+        account.client.begin_reimage_node(
+            "pool", node.id, models.BatchNodeReimageOptions(node_reimage_option="requeue"), polling_interval=0
+        ).result()
+    disabling.result()
+    account.nodes_become("idle", number=1)
+    files = account.client.list_node_files("pool", node.id, recursive=True)
+    assert [file.name for file in files if not file.is_directory] == []
+
+
+def _there(account: Account, path: str) -> bool:
+    try:
+        account.client.get_task_file_properties("job", "task", path)
+    except HttpResponseError:
+        return False
+    return True
+
+
+def test_a_process_for_which_no_descriptor_is_left_is_ended(tmp_path: Path) -> None:
+    call = prepared(["/bin/sleep", "1000"], {}, str(tmp_path), [])
+    pids: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def start() -> int:
+        pids.append(call())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        return pids[0]
+
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            started(start)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_an_emulator_opens_as_many_files_as_it_may_and_survives_that_there_are_no_more(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+    try:
+        emulator = start_emulator(tmp_path / "root", "--speed", "20")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    pid, mark = emulator.process.pid, f"1000{os.getpid()}"
+    try:
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
+        with emulator.client("test") as client:
+            account = Account("test", client)
+            account.pool(taskSlotsPerNode=8)
+            account.job()
+            account.task("task", "/bin/bash -c 'sleep 0.1; ulimit -Sn; ulimit -Hn'")
+            account.completed("task")
+            assert account.text("task").split() == ["300", str(hard)]
+            left = 4
+            used = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + left, hard))
+            for number in range(8):
+                account.task(f"task{number}", f"/bin/sleep {mark}")
+            failed = until(lambda: _failed(account, mark), "each task runs or has failed")
+            assert len(failed) >= 8 - left
+            assert set(failed) <= {"CommandLaunchFailed", "ResourceDirectoryCreateFailed"}
+            assert len(account.control("GET", "/check")["violations"]) <= 1  # that it cannot look
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+            assert account.control("GET", "/check") == {"violations": []}
+    finally:
+        assert stop(emulator) == 0
+
+
+def _failed(account: Account, mark: str) -> list[str]:
+    """The codes of the tasks that failed, once there is a process for each of the others."""
+    tasks = [task for task in account.client.list_tasks("job") if task.id != "task"]
+    codes = [task.execution_info.failure_info.code for task in tasks if task.state == "completed"]
+    processes = sum(mark in _command_line(path) for path in Path("/proc").iterdir())
+    return codes if len(codes) + processes == len(tasks) else []
+
+
+def _command_line(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text() if process.name.isdecimal() else ""
+    except OSError:
+        return ""
 
 
 def test_a_terminated_task_is_gone_with_its_children(account: Account) -> None:

@@ -110,6 +110,8 @@ def end_with_all(process: psutil.Process | None, mark: str, children_first: bool
     if process is None or not _runs(process):
         # Prefect's engine dies at once of a SIGTERM that its worker did not send; interrupted, a run releases all.
         end(list(started), STOP_TIMEOUT * 2, signal.SIGINT)
+        if process is not None:
+            psutil.wait_procs([process], timeout=0)  # whoever started it is to know how it ended
         return
     started = (started | set(process.children(recursive=True))) - {process}
     if children_first:

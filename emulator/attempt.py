@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import resource
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -53,6 +53,15 @@ class Outcome:
         """Whether nothing went wrong."""
         return self.failure is None
 
+    def tell(self, info: MutableMapping[str, Any], now: str) -> None:
+        """Write it into the execution info of what it was, whichever of the service's kinds that is."""
+        info["endTime"] = now
+        info["result"] = "success" if self.succeeded else "failure"
+        if self.exit_code is not None:
+            info["exitCode"] = self.exit_code
+        if self.failure is not None:
+            info["failureInfo"] = self.failure
+
 
 def ended(message: str) -> BatchTaskFailureInfo:
     """The failure info of a task that Batch ended."""
@@ -68,6 +77,14 @@ def ended(message: str) -> BatchTaskFailureInfo:
 
 CUT_SHORT = Outcome(failure=ended("The node went away, or the job's end was not to wait for it"))
 """How what no longer matters ended: a start task, a job's preparation or release."""
+
+
+async def cut_short(going_on: Collection[asyncio.Task[Any]]) -> None:
+    """End what runs on nodes, and wait until it has; what else goes wrong there, whoever started it remembers."""
+    for each in going_on:
+        each.cancel()
+    if going_on:
+        await asyncio.wait(going_on)
 
 
 def exited(exit_code: int) -> Outcome:

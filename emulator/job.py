@@ -241,10 +241,7 @@ class Job(Resource):
         self.ready.drop(task)
         execution = task.execution
         self.move(task, BatchTaskState.COMPLETED)
-        execution["endTime"] = self.account.clock.stamp()
-        execution.exit_code = outcome.exit_code
-        execution.failure_info = outcome.failure
-        execution["result"] = "success" if outcome.succeeded else "failure"
+        outcome.tell(execution, self.account.clock.stamp())
         self._count(task, 1)
         self.statistics.completed(task)
         for dependent in self.dependencies.completed(task):

@@ -21,7 +21,7 @@ from azure.batch.models import (
 )
 
 from emulator import environment, preparation
-from emulator.attempt import CUT_SHORT, Command, Outcome, exited, retried, upload
+from emulator.attempt import CUT_SHORT, Command, Outcome, cut_short, exited, retried, upload
 from emulator.clock import read_duration
 from emulator.job import Job
 from emulator.lifecycle import transition
@@ -174,10 +174,7 @@ class Node(Resource):
             )
         finally:
             info["state"] = "completed"
-            info["endTime"] = self.account.clock.stamp()
-            info["result"] = "success" if outcome.succeeded else "failure"
-            info.exit_code = outcome.exit_code
-            info.failure_info = outcome.failure
+            outcome.tell(info, self.account.clock.stamp())
         return outcome
 
     async def _start_once(self, command: Command) -> Outcome:
@@ -369,9 +366,7 @@ class Node(Resource):
             await self.retained()
         if not self.up:
             await preparation.end(self)
-            if self._starting is not None:
-                self._starting.cancel()
-                await asyncio.wait([self._starting])
+            await cut_short([self._starting] if self._starting else [])
 
     async def retained(self) -> None:
         """Wait until no completed task's files need to be kept any more."""

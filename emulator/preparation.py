@@ -14,7 +14,7 @@ from azure.batch.models import (
 )
 
 from emulator import environment
-from emulator.attempt import CUT_SHORT, Command, Outcome, retried
+from emulator.attempt import CUT_SHORT, Command, cut_short, retried
 from emulator.clock import read_duration
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ class Preparation:
                 account.clock,
             )
         finally:
-            _ended(info, outcome, account.clock.stamp())
+            info["state"] = "completed"
+            outcome.tell(info, account.clock.stamp())
         self.succeeded = outcome.succeeded
         return outcome.succeeded
 
@@ -92,15 +93,8 @@ class Preparation:
         try:
             outcome = await account.attempt(self._command(task, directory, limit), self.node.storage)
         finally:
-            _ended(info, outcome, account.clock.stamp())
-
-
-def _ended(info: dict[str, Any], outcome: Outcome, now: str) -> None:
-    info |= {"state": "completed", "endTime": now, "result": "success" if outcome.succeeded else "failure"}
-    if outcome.exit_code is not None:
-        info["exitCode"] = outcome.exit_code
-    if outcome.failure is not None:
-        info["failureInfo"] = outcome.failure
+            info["state"] = "completed"
+            outcome.tell(info, account.clock.stamp())
 
 
 async def prepare(node: Node, job: Job) -> bool:
@@ -134,9 +128,7 @@ async def stop(node: Node) -> None:
         for job in node.account.jobs
         if (found := job.prepared.get(node)) is not None and found.going_on is not None
     ]
-    for going_on in running:
-        going_on.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    await cut_short(running)
 
 
 async def end(node: Node) -> None:
@@ -146,9 +138,7 @@ async def end(node: Node) -> None:
         for job in node.account.jobs
         if (found := job.prepared.get(node)) is not None and found.releasing is not None
     ]
-    for releasing in running:
-        releasing.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    await cut_short(running)
 
 
 def forget(node: Node, *, rebooted: bool) -> None:
@@ -184,9 +174,5 @@ async def release(job: Job) -> None:
 
 
 async def abandon(job: Job) -> None:
-    """End what prepares or releases the job: it is deleted by force."""
-    going_on = [each for found in job.prepared.values() for each in (found.going_on, found.releasing) if each]
-    for each in going_on:
-        each.cancel()
-    if going_on:
-        await asyncio.wait(going_on)
+    """End what still prepares or releases the job, as it is deleted, perhaps by force."""
+    await cut_short([each for found in job.prepared.values() for each in (found.going_on, found.releasing) if each])

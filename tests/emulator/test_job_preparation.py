@@ -53,14 +53,7 @@ def test_a_job_is_prepared_once_on_a_node_and_released_at_its_end(account: Accou
 
 @pytest.mark.parametrize("end", ["reboot", "remove"])
 def test_a_release_task_ends_with_its_node(account: Account, end: str, tmp_path: Path) -> None:
-    account.pool()
-    release = f"/bin/bash -c 'echo $$ > {tmp_path}/pid; sleep 60'"
-    account.job(jobPreparationTask={"commandLine": "/bin/true"}, jobReleaseTask={"commandLine": release})
-    account.task("task", "/bin/true")
-    account.completed("task")
-    terminating = account.client.begin_terminate_job("job", BECAUSE, polling_interval=0.1)
-    written = tmp_path / "pid"
-    pid = until(lambda: written.exists() and written.read_text().strip(), "the release task runs")
+    pid, terminating = _releasing(account, "sleep 60", tmp_path)
     (node,) = account.client.list_nodes("pool")
     if end == "reboot":
         ending = account.client.begin_reboot_node(
@@ -132,20 +125,21 @@ def test_a_rebooted_node_is_prepared_again_if_the_job_wants_it(account: Account,
     assert _log(account) == log
 
 
-def _releasing(account: Account, command: str, tmp_path: Path) -> str:
-    """A job whose release task runs: the id of that task's process."""
+def _releasing(account: Account, command: str, tmp_path: Path) -> tuple[str, Any]:
+    """A job whose release task runs: the id of that task's process, and the poller of its termination."""
     account.pool()
     release = f"/bin/bash -c 'echo $$ >> {tmp_path}/releases; {command}'"
     account.job(jobPreparationTask={"commandLine": "/bin/true"}, jobReleaseTask={"commandLine": release})
     account.task("task", "/bin/true")
     account.completed("task")
-    account.client.begin_terminate_job("job", BECAUSE, polling_interval=0.1)
+    terminating = account.client.begin_terminate_job("job", BECAUSE, polling_interval=0.1)
     written = tmp_path / "releases"
-    return until(lambda: written.read_text().strip() if written.exists() else "", "the release task runs")
+    pid = until(lambda: written.read_text().strip() if written.exists() else "", "the release task runs")
+    return pid, terminating
 
 
 def test_a_job_that_is_deleted_while_it_is_released_is_released_once(account: Account, tmp_path: Path) -> None:
-    pid = _releasing(account, f"until [ -e {tmp_path}/go ]; do sleep 0.1; done", tmp_path)
+    pid, _ = _releasing(account, f"until [ -e {tmp_path}/go ]; do sleep 0.1; done", tmp_path)
     deleting = account.client.begin_delete_job("job", polling_interval=0.1)
     assert Path(f"/proc/{pid}").exists()
     (tmp_path / "go").touch()
@@ -154,7 +148,7 @@ def test_a_job_that_is_deleted_while_it_is_released_is_released_once(account: Ac
 
 
 def test_a_job_that_is_deleted_by_force_waits_for_no_release(account: Account, tmp_path: Path) -> None:
-    pid = _releasing(account, "sleep 300", tmp_path)
+    pid, _ = _releasing(account, "sleep 300", tmp_path)
     account.client.begin_delete_job("job", force=True, polling_interval=0.1).result()
     assert not Path(f"/proc/{pid}").exists()
     assert (tmp_path / "releases").read_text().split() == [pid]

@@ -80,3 +80,11 @@ def naive_counts(
 def in_order(counts: dict[str, int]) -> list[tuple[str, int]]:
     """By count descending, then word."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """A result that is to be uploaded."""
+    path = tmp_path / "k.json"
+    path.write_text("{}")
+    return path

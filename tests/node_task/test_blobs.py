@@ -26,13 +26,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlobServer]:
         yield server
 
 
-@pytest.fixture
-def result(tmp_path: Path) -> Path:
-    path = tmp_path / "k.json"
-    path.write_text("{}")
-    return path
-
-
 @pytest.mark.parametrize("fault", ["503", "429", "drop", "garbage"])
 def test_what_may_pass_is_tried_again(fault: str, server: BlobServer, result: Path) -> None:
     server.faults.extend([fault, fault])

@@ -56,13 +56,6 @@ def server(metadata: Identity, pauses: list[float], monkeypatch: pytest.MonkeyPa
         yield server
 
 
-@pytest.fixture
-def result(tmp_path: Path) -> Path:
-    path = tmp_path / "k.json"
-    path.write_text("{}")
-    return path
-
-
 def test_a_token_is_kept_as_long_as_it_is_good(metadata: Identity) -> None:
     ours = identity.Identity(OURS)
     with ThreadPoolExecutor(8) as threads:
